@@ -1,0 +1,1 @@
+"""Kinestream: a streaming event platform for real-time motion telemetry."""

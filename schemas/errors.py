@@ -1,0 +1,64 @@
+"""Every error a caller may catch.
+
+KinestreamError
+├── SettingError          a KINESTREAM_* variable is unknown or malformed
+├── ContractError         something breaks docs/contract.md
+│   ├── LayoutError       names, widths or counts that do not fit each other
+│   ├── DecodeError       bytes that are no record of ours (carries the dead-letter reason)
+│   └── UnknownModelError a robot model nobody has described
+├── RecordingError        a file or folder that cannot be read as a recording
+├── DeliveryError         the broker will not take what a robot sent
+├── BrokerError           the broker cannot be started, reached or used
+├── StoreError            the store cannot be started, reached or used
+└── StackError            the local stack cannot be started or stopped
+"""
+
+from __future__ import annotations
+
+
+class KinestreamError(Exception):
+    """The base of all: its text says what was received, what is allowed and what to do."""
+
+
+class SettingError(KinestreamError):
+    """A KINESTREAM_* variable is unknown or malformed."""
+
+
+class ContractError(KinestreamError):
+    """Something breaks the contract."""
+
+
+class LayoutError(ContractError):
+    """Names, widths or counts that do not fit each other."""
+
+
+class DecodeError(ContractError):
+    """Bytes that are no record of ours; ``reason`` is the dead-letter reason."""
+
+    def __init__(self, reason: str, text: str) -> None:
+        super().__init__(text)
+        self.reason = reason
+
+
+class UnknownModelError(ContractError):
+    """A robot model nobody has described."""
+
+
+class RecordingError(KinestreamError):
+    """A file or folder that cannot be read as a recording."""
+
+
+class DeliveryError(KinestreamError):
+    """The broker will not take what a robot sent."""
+
+
+class BrokerError(KinestreamError):
+    """The broker cannot be started, reached or used."""
+
+
+class StoreError(KinestreamError):
+    """The store cannot be started, reached or used."""
+
+
+class StackError(KinestreamError):
+    """The local stack cannot be started or stopped."""

@@ -1,0 +1,116 @@
+"""The settings of every process: one typed object, filled from KINESTREAM_* variables and nowhere else."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import Any
+
+from kinestream.schemas.errors import SettingError
+
+PREFIX = "KINESTREAM_"
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """Every constant of the contract; field ``name`` is read from ``KINESTREAM_NAME``."""
+
+    # -- where things are -------------------------------------------------
+    #: bootstrap servers of a Kafka cluster; empty = the local stack's broker
+    kafka: str = ""
+    #: URL of a ClickHouse HTTP endpoint; empty = the local stack's embedded store
+    clickhouse: str = ""
+    #: database that holds Kinestream's tables
+    clickhouse_database: str = "kinestream"
+    #: account that writes (workers) ...
+    clickhouse_user: str = "writer"
+    clickhouse_password: str = "writer"
+    #: ... and the one that only reads (boards, people)
+    clickhouse_reader: str = "reader"
+    clickhouse_reader_password: str = "reader"
+    #: URL of a Confluent-compatible registry; empty = the committed schemas (SCHEMA_REGISTRY_URL is read too)
+    registry: str = ""
+    #: folder of the local stack: data, logs, process ids
+    home: Path = Path(".kinestream")
+    #: folder where the broker's jars are kept for all checkouts of one person; empty = the platform's cache folder
+    cache: str = ""
+    #: what the local stack runs as broker: "kafka", "test" (librdkafka's in-process test broker) or "auto"
+    broker: str = "auto"
+    #: prefix of every topic; a maker, or the hub itself
+    tenant: str = "hub"
+    #: zone of "today" and of shifts on boards; never part of a key
+    timezone: str = "UTC"
+
+    # -- robots -----------------------------------------------------------
+    #: frames in a live chunk, at most
+    chunk_frames: int = 10
+    #: age of a live chunk when it is sent, ms
+    chunk_ms: int = 100
+    #: frames in a chunk of the bulk lane
+    bulk_chunk_frames: int = 64
+    #: bytes in a chunk, at most
+    chunk_bytes: int = 256_000
+    #: memory a robot holds while the broker is away, bytes; then send() blocks
+    buffer_bytes: int = 64_000_000
+    #: how long librdkafka keeps trying to deliver, ms: longer than any outage
+    message_timeout_ms: int = 7 * 24 * 3600 * 1000
+    #: seconds between two RobotStatus records
+    status_interval_s: float = 1.0
+
+    # -- assembly ---------------------------------------------------------
+    #: broker seconds a hole is waited for before live metrics skip it
+    hole_wait_s: float = 0.5
+    #: broker seconds after the end mark (or the last late frame) until missing frames are given up
+    incomplete_after_s: float = 10.0
+    #: broker seconds without its frames after which an episode its robot no longer names times out
+    silence_s: float = 60.0
+    #: broker seconds without any word of the robot until its episodes time out
+    robot_silence_s: float = 600.0
+    #: broker seconds a superseded episode keeps waiting for late frames
+    superseded_after_s: float = 5.0
+    #: age at which a partial block is written, broker seconds
+    block_age_s: float = 5.0
+    #: least seconds between two inserts of a worker
+    flush_interval_s: float = 0.2
+    #: seconds between two offset commits
+    commit_interval_s: float = 1.0
+    #: bytes a worker may hold that are not yet in the store; above, it stops fetching
+    inflight_bytes: int = 96_000_000
+
+    # -- the worker -------------------------------------------------------
+    #: consumer group
+    group: str = "kinestream"
+    #: static member id, unique per process; empty = made from host and port
+    instance_id: str = ""
+    #: port of the worker's web pages (/healthz)
+    worker_port: int = 6066
+    #: session of the group, seconds
+    session_s: float = 10.0
+
+    @classmethod
+    def from_env(cls, env: Mapping[str, str] | None = None) -> Settings:
+        """Read ``KINESTREAM_*``; an unknown or malformed variable raises :class:`SettingError`."""
+        env = os.environ if env is None else env
+        known = {f.name: f for f in fields(cls)}
+        values: dict[str, Any] = {}
+        for variable, text in env.items():
+            if not variable.startswith(PREFIX):
+                continue
+            name = variable.removeprefix(PREFIX).lower()
+            if name not in known:
+                raise SettingError(f"{variable} is not a setting; the settings are {', '.join(sorted(known))}")
+            values[name] = _parse(variable, text, type(known[name].default))
+        values.setdefault("registry", env.get("SCHEMA_REGISTRY_URL", ""))
+        settings = cls(**values)
+        if settings.broker not in ("auto", "kafka", "test"):
+            raise SettingError(f"KINESTREAM_BROKER={settings.broker!r}: allowed are auto, kafka, test")
+        return settings
+
+
+def _parse(variable: str, text: str, kind: type) -> Any:
+    try:
+        return kind(text)
+    except ValueError as problem:
+        raise SettingError(f"{variable}={text!r} is not {kind.__name__}: give a value like the default's") from problem
