@@ -1,0 +1,50 @@
+"""Chunk to Avro bytes without touching a single float: arrays are copied as they lie in memory."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from kinestream.schemas.frames import FrameChunk
+from kinestream.schemas.layout import JOINT_CHANNELS
+
+
+def zigzag(value: int) -> bytes:
+    """Avro's variable-length long."""
+    value = value << 1 if value >= 0 else ((-value) << 1) - 1
+    if value < 0x80:
+        return bytes((value,))
+    out = bytearray()
+    while value >= 0x80:
+        out.append(value & 0x7F | 0x80)
+        value >>= 7
+    out.append(value)
+    return bytes(out)
+
+
+def encode_chunk_body(chunk: FrameChunk) -> bytes:
+    """The Avro body of a FrameChunk, equal byte for byte to what a general Avro writer gives."""
+    episode_id = chunk.episode_id.encode()
+    parts = [zigzag(len(episode_id)), episode_id, chunk.layout_id, zigzag(chunk.first_seq), zigzag(chunk.t0_ns)]
+    _array(parts, chunk.offset_s, np.float64)
+    further = dict(chunk.channels)
+    for name in JOINT_CHANNELS:
+        values = further.pop(name, None)
+        if values is None:
+            parts.append(b"\0")
+        else:
+            _array(parts, values, np.float32)
+    if further:
+        parts.append(zigzag(len(further)))
+        for name, values in further.items():
+            raw = name.encode()
+            parts += (zigzag(len(raw)), raw)
+            _array(parts, values, np.float32)
+    parts.append(b"\0")
+    return b"".join(parts)
+
+
+def _array(parts: list[bytes], values: np.ndarray, kind: type) -> None:
+    if values.size:
+        little = np.ascontiguousarray(values, np.dtype(kind).newbyteorder("<"))
+        parts += (zigzag(values.size), little.tobytes())
+    parts.append(b"\0")

@@ -1,0 +1,39 @@
+"""A chunk of consecutive frames as arrays: what the wire carries, without the wire."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+Float32: TypeAlias = NDArray[np.float32]
+Float64: TypeAlias = NDArray[np.float64]
+Int64: TypeAlias = NDArray[np.int64]
+
+
+@dataclass(slots=True, eq=False)
+class FrameChunk:
+    """Frames ``first_seq`` to ``first_seq + n - 1`` of one episode.
+
+    ``offset_s``: float64 (n,), seconds from ``t0_ns`` (int ns since the epoch, UTC).
+    ``channels``: measured channels only, each float32 with n x width values, row-major; flat when decoded.
+    """
+
+    episode_id: str
+    layout_id: bytes
+    first_seq: int
+    t0_ns: int
+    offset_s: Float64
+    channels: dict[str, Float32] = field(default_factory=dict)
+
+    def __len__(self) -> int:
+        return len(self.offset_s)
+
+    @property
+    def t_ns(self) -> Int64:
+        """Canonical stamps, int64 (n,): t0_ns + rint(offset_s * 1e9)."""
+        stamps: Int64 = np.rint(self.offset_s * 1e9).astype(np.int64)
+        stamps += self.t0_ns
+        return stamps

@@ -1,0 +1,99 @@
+"""Schema ids: from a Confluent-compatible registry, or from the committed schemas; reads only."""
+
+from __future__ import annotations
+
+import json
+import threading
+import urllib.error
+import urllib.request
+from functools import cache
+from importlib import resources
+from typing import Any
+
+from kinestream.schemas.catalogue import subject_name
+from kinestream.schemas.errors import ContractError, DecodeError
+
+Schema = dict[str, Any]
+
+
+class RegistryUnavailableError(ContractError):
+    """The registry does not answer: a pause, never a bad message."""
+
+
+@cache
+def committed_ids() -> dict[int, str]:
+    """Id -> ``<Record>.v<n>`` of every committed schema."""
+    text = resources.files("kinestream.schemas").joinpath("avro", "ids.json").read_text()
+    return {int(schema_id): name for schema_id, name in json.loads(text).items()}
+
+
+@cache
+def committed_schema(name: str) -> Schema:
+    """The committed schema ``<Record>.v<n>``, as parsed JSON."""
+    text = resources.files("kinestream.schemas").joinpath("avro", f"{name}.avsc").read_text()
+    schema: Schema = json.loads(text)
+    return schema
+
+
+@cache
+def latest_schema(record: str) -> tuple[int, Schema]:
+    """Id and schema of the newest committed version of a record."""
+    versions = [(int(n.rpartition(".v")[2]), i, n) for i, n in committed_ids().items() if n.startswith(f"{record}.v")]
+    if not versions:
+        raise ContractError(f"record {record!r} is not ours; the records are {', '.join(committed_ids().values())}")
+    _, schema_id, name = max(versions)
+    return schema_id, committed_schema(name)
+
+
+class Registry:
+    """Ids of our schemas, and schemas of any id; ``url=""`` uses the committed ids and asks nobody."""
+
+    def __init__(self, url: str = "", timeout_s: float = 5.0) -> None:
+        self._url = url.rstrip("/")
+        self._timeout_s = timeout_s
+        self._schemas: dict[int, Schema] = {}
+        self._ids: dict[tuple[str, str], int] = {}
+        self._lock = threading.Lock()
+
+    def id_of(self, topic: str, record: str) -> int:
+        """Id under which the newest committed version of ``record`` is written to ``topic``."""
+        schema_id, schema = latest_schema(record)
+        if not self._url:
+            return schema_id
+        key = (topic, record)
+        with self._lock:
+            if key not in self._ids:
+                body = json.dumps({"schema": json.dumps(schema), "schemaType": "AVRO"}).encode()
+                self._ids[key] = int(self._ask(f"/subjects/{subject_name(topic, record)}", body)["id"])
+            return self._ids[key]
+
+    def schema(self, schema_id: int) -> Schema:
+        """The writer's schema; raises :class:`DecodeError` (UNKNOWN_SCHEMA) where nobody knows the id."""
+        if not self._url:
+            name = committed_ids().get(schema_id)
+            if name is None:
+                known = ", ".join(map(str, committed_ids()))
+                raise DecodeError("UNKNOWN_SCHEMA", f"schema id {schema_id}: the committed ids are {known}")
+            return committed_schema(name)
+        with self._lock:
+            if schema_id not in self._schemas:
+                self._schemas[schema_id] = json.loads(self._ask(f"/schemas/ids/{schema_id}")["schema"])
+            return self._schemas[schema_id]
+
+    def _ask(self, path: str, body: bytes | None = None) -> dict[str, Any]:
+        headers = {"Accept": "application/vnd.schemaregistry.v1+json", "Content-Type": "application/json"}
+        request = urllib.request.Request(self._url + path, body, headers)
+        try:
+            with urllib.request.urlopen(request, timeout=self._timeout_s) as answer:
+                found: dict[str, Any] = json.load(answer)
+                return found
+        except urllib.error.HTTPError as problem:
+            if problem.code == 404:
+                raise DecodeError("UNKNOWN_SCHEMA", f"{self._url}{path}: the registry does not know it") from problem
+            raise RegistryUnavailableError(
+                f"{self._url}{path} answered {problem.code}: look at the registry"
+            ) from problem
+        except (OSError, ValueError) as problem:
+            raise RegistryUnavailableError(
+                f"{self._url} does not answer ({problem}): start it, or unset it"
+            ) from problem
