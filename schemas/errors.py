@@ -9,6 +9,7 @@ KinestreamError
 ├── RecordingError        a file or folder that cannot be read as a recording
 ├── DeliveryError         the broker will not take what a robot sent
 ├── BrokerError           the broker cannot be started, reached or used
+│   └── KafkaUnavailableError  this machine cannot get Apache Kafka: no network for its jars, or no Java
 ├── StoreError            the store cannot be started, reached or used
 └── StackError            the local stack cannot be started or stopped
 """
@@ -54,6 +55,10 @@ class DeliveryError(KinestreamError):
 
 class BrokerError(KinestreamError):
     """The broker cannot be started, reached or used."""
+
+
+class KafkaUnavailableError(BrokerError):
+    """This machine cannot get Apache Kafka: no network for its jars, or no Java."""
 
 
 class StoreError(KinestreamError):

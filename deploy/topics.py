@@ -1,0 +1,98 @@
+"""Owns making and checking the catalogue's topics on a cluster; it never changes or deletes a topic that is there."""
+
+from __future__ import annotations
+
+import time
+from typing import Any, Final
+
+from confluent_kafka import KafkaException
+from confluent_kafka.admin import AdminClient, NewTopic
+
+from kinestream.schemas.catalogue import CATALOGUE, Topic, topic_name
+from kinestream.schemas.errors import BrokerError
+
+#: How librdkafka's mock cluster names itself: the only thing a client can tell it by.
+_MOCK_CLUSTER: Final = "mockCluster"
+
+
+def broker_kind(bootstrap: str, timeout_s: float = 10.0) -> str:
+    """``test`` for librdkafka's test broker (its cluster id begins with mockCluster), else ``kafka``.
+
+    Raises :class:`BrokerError` when nothing answers.
+    """
+    return _kind(_metadata(_admin(bootstrap), bootstrap, timeout_s))
+
+
+def ensure_topics(bootstrap: str, tenant: str, timeout_s: float = 30.0) -> dict[str, int]:
+    """Make the catalogue's topics of ``tenant`` where missing; returns partitions by topic name.
+
+    Raises :class:`BrokerError` when the cluster does not answer, refuses, or has a topic with another partition count.
+    The test broker knows no CreateTopics: it makes a topic when asked about it, always with 4 partitions.
+    """
+    admin = _admin(bootstrap)
+    wanted = {topic_name(topic, tenant): topic for topic in CATALOGUE}
+    deadline = time.monotonic() + timeout_s
+    found = _metadata(admin, bootstrap, timeout_s)
+    if _kind(found) == "test":
+        for name in wanted:
+            admin.list_topics(name, timeout=timeout_s)
+        return _partitions(_metadata(admin, bootstrap, timeout_s), wanted)
+    _create(admin, {name: topic for name, topic in wanted.items() if name not in found.topics}, timeout_s)
+    there = _partitions(_metadata(admin, bootstrap, timeout_s), wanted)
+    while len(there) < len(wanted):  # the controller has them, the broker learns of them a moment later
+        if time.monotonic() > deadline:
+            raise BrokerError(f"topics {', '.join(wanted.keys() - there)} did not appear within {timeout_s:g} s")
+        time.sleep(0.05)
+        there = _partitions(_metadata(admin, bootstrap, timeout_s), wanted)
+    _check(there, wanted)
+    return there
+
+
+def _admin(bootstrap: str) -> AdminClient:
+    # log_level 2: a broker that is not there is our error's text, not librdkafka's ten lines a second
+    return AdminClient({"bootstrap.servers": bootstrap, "log_level": 2, "socket.connection.setup.timeout.ms": 5000})
+
+
+def _metadata(admin: AdminClient, bootstrap: str, timeout_s: float) -> Any:
+    try:
+        return admin.list_topics(timeout=timeout_s)
+    except KafkaException as problem:
+        raise BrokerError(
+            f"no broker answers at {bootstrap!r} within {timeout_s:g} s ({problem.args[0].str()}): "
+            "start one with `kinestream up`, or set KINESTREAM_KAFKA to one that runs"
+        ) from problem
+
+
+def _kind(metadata: Any) -> str:
+    return "test" if (metadata.cluster_id or "").startswith(_MOCK_CLUSTER) else "kafka"
+
+
+def _partitions(metadata: Any, wanted: dict[str, Topic]) -> dict[str, int]:
+    """Partitions of the wanted topics that are there and have a leader everywhere."""
+    there = {name: metadata.topics[name] for name in wanted if name in metadata.topics}
+    return {
+        name: len(topic.partitions)
+        for name, topic in there.items()
+        if topic.partitions and all(one.leader >= 0 for one in topic.partitions.values())
+    }
+
+
+def _create(admin: AdminClient, topics: dict[str, Topic], timeout_s: float) -> None:
+    if not topics:
+        return
+    asked = [NewTopic(name, topic.partitions, config=dict(topic.config())) for name, topic in topics.items()]
+    for name, answer in admin.create_topics(asked, request_timeout=timeout_s).items():
+        try:
+            answer.result(timeout_s)
+        except KafkaException as problem:
+            if problem.args[0].name() != "TOPIC_ALREADY_EXISTS":  # somebody was quicker: checked like any other
+                raise BrokerError(f"topic {name} could not be made: {problem.args[0].str()}") from problem
+
+
+def _check(there: dict[str, int], wanted: dict[str, Topic]) -> None:
+    for name, count in there.items():
+        if count != wanted[name].partitions:
+            raise BrokerError(
+                f"topic {name} has {count} partitions, the catalogue says {wanted[name].partitions}: keys hash onto "
+                "partitions, so the count is fixed; use another tenant or make the topic anew"
+            )
