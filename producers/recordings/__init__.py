@@ -1,0 +1,8 @@
+"""Recordings of other tools, read as episodes; never written, never mended: every conversion is told."""
+
+from __future__ import annotations
+
+from kinestream.producers.recordings.formats import open_recording
+from kinestream.producers.recordings.recording import RecordedEpisode, Recording
+
+__all__ = ["RecordedEpisode", "Recording", "open_recording"]

@@ -1,0 +1,94 @@
+"""Columns of one Parquet file as numpy arrays; never anything about what they mean."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from kinestream.schemas.errors import RecordingError
+from kinestream.schemas.frames import Float32
+
+
+class Columns:
+    """The columns of one file; ``conversions`` tells what reading them had to change."""
+
+    def __init__(self, path: Path, table: Any) -> None:
+        self.path = path
+        self.conversions: list[str] = []
+        self._table = table
+
+    def vector(self, name: str) -> npt.NDArray[Any]:
+        """A column of numbers, (n,), in its own dtype."""
+        column = self._whole(name)
+        if column.type.num_fields:
+            column = self._flat(name, column, 1)
+        values: npt.NDArray[Any] = column.to_numpy(zero_copy_only=False)
+        return values
+
+    def matrix(self, name: str, width: int) -> Float32:
+        """A column of lists, float32 (n, width), bit for bit; float64 is rounded once, and that is told."""
+        column = self._whole(name)
+        values = self._flat(name, column, width).to_numpy(zero_copy_only=False)
+        if values.dtype == np.float64:
+            self.conversions.append(f"{name}: float64 rounded to float32")
+        elif values.dtype != np.float32:
+            raise RecordingError(f"{self.path}: the column {name} holds {values.dtype}; float32 or float64 is needed")
+        matrix: Float32 = values.astype(np.float32, copy=False).reshape(len(column), width)
+        return matrix
+
+    def _whole(self, name: str) -> Any:
+        column = self._table.column(name).combine_chunks()
+        column = column.chunk(0) if hasattr(column, "num_chunks") else column
+        if column.null_count:
+            raise RecordingError(f"{self.path}: the column {name} has {column.null_count} rows without a value")
+        return column
+
+    def _flat(self, name: str, column: Any, width: int) -> Any:
+        flat = column.flatten() if column.type.num_fields else column
+        if len(flat) != len(column) * width or flat.null_count:
+            raise RecordingError(f"{self.path}: the column {name} does not hold {width} values in every row")
+        return flat
+
+
+def check_file(path: Path, columns: Sequence[str]) -> int:
+    """Rows of a sound file that has ``columns``, by its footer alone; raises :class:`RecordingError` otherwise."""
+    footer = _open(path).metadata
+    absent = [name for name in columns if name not in footer.schema.to_arrow_schema().names]
+    if absent:
+        raise RecordingError(f"{path} has no column {', '.join(absent)}; is it an episode of this data set?")
+    if footer.num_rows == 0:
+        raise RecordingError(f"{path} has no frames; take it out of the folder")
+    return int(footer.num_rows)
+
+
+def read_columns(path: Path, columns: Sequence[str]) -> Columns:
+    """Read ``columns`` of a file; raises :class:`RecordingError` where it is cut short or damaged."""
+    file, arrow = _open(path), import_module("pyarrow")
+    try:
+        return Columns(path, file.read(columns=list(columns)))
+    except (OSError, arrow.ArrowException) as problem:
+        raise RecordingError(f"{path} is damaged ({_line(problem)}); copy it anew") from problem
+
+
+def _open(path: Path) -> Any:
+    try:
+        arrow, parquet = import_module("pyarrow"), import_module("pyarrow.parquet")
+    except ImportError as missing:
+        raise RecordingError(
+            "recordings are read with pyarrow, which is not installed: pip install 'kinestream[recordings]'"
+        ) from missing
+    if path.stat().st_size == 0:
+        raise RecordingError(f"{path} is an empty file; copy it anew")
+    try:
+        return parquet.ParquetFile(path)
+    except (OSError, arrow.ArrowException) as problem:
+        raise RecordingError(f"{path} is cut short or no Parquet file ({_line(problem)}); copy it anew") from problem
+
+
+def _line(problem: Exception) -> str:
+    return str(problem).splitlines()[0].rstrip(".") if str(problem) else type(problem).__name__

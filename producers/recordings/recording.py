@@ -1,0 +1,64 @@
+"""What every reader of recordings gives: episodes as arrays; never a file format."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from kinestream.schemas.frames import Float32, Int64
+from kinestream.schemas.layout import Channel
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class RecordedEpisode:
+    """One recorded trajectory of n frames and J joints, its values bit for bit as the source holds them.
+
+    ``position`` float32 (n, J), rad or m, and ``velocity``, ``effort``, ``command`` alike, ``None`` where not measured;
+    ``further`` holds float32 (n, width) for each of ``channels``. ``t_ns`` int64 (n,): ns since the epoch if
+    ``absolute_time``, else from the start of the recording.
+    """
+
+    #: where it was read: the recording's folder name and the path within it
+    source: str
+    model_id: str
+    #: canonical names, in the model's order
+    joints: tuple[str, ...]
+    #: the further channels
+    channels: tuple[Channel, ...]
+    nominal_rate_hz: float
+    t_ns: Int64
+    #: resolution of the source's stamps, ns
+    stamp_resolution_ns: int
+    absolute_time: bool
+    position: Float32
+    velocity: Float32 | None = None
+    effort: Float32 | None = None
+    command: Float32 | None = None
+    further: Mapping[str, Float32] = field(default_factory=dict)
+    #: what the source says of the episode: ``task`` and whatever else it names
+    labels: Mapping[str, str] = field(default_factory=dict)
+    #: every step between the source's values and these, in words
+    conversions: tuple[str, ...] = ()
+
+    def __len__(self) -> int:
+        return len(self.t_ns)
+
+
+class Recording(Protocol):
+    """A file or folder of episodes; iterating reads one episode at a time."""
+
+    #: name of the recording, for people
+    name: str
+    #: numbers of the episodes the recording says it has ...
+    declared: tuple[int, ...]
+    #: ... of those that are there ...
+    present: tuple[int, ...]
+    #: ... and of those that are not
+    missing: tuple[int, ...]
+    #: frames of the episodes present
+    frames: int
+
+    def __iter__(self) -> Iterator[RecordedEpisode]:
+        """The episodes present, in order; raises :class:`RecordingError` at one that cannot be read."""
+        ...
