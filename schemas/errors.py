@@ -58,7 +58,7 @@ class BrokerError(KinestreamError):
 
 
 class KafkaUnavailableError(BrokerError):
-    """This machine cannot get Apache Kafka: no network for its jars, or no Java."""
+    """Apache Kafka cannot be had on this machine: no network for its jars, or no Java."""
 
 
 class StoreError(KinestreamError):

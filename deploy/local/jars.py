@@ -1,4 +1,4 @@
-"""Owns the broker's jars: which they are, fetching them once a person, and their hashes. An unchecked jar is never used.
+"""Owns the broker's jars: which they are, fetching them once a person. An unchecked jar is never used.
 
 ``python -m kinestream.deploy.local.jars`` resolves the dependencies again and rewrites ``jars.txt``.
 """
@@ -114,8 +114,8 @@ def _fetch(jars: list[Jar], folder: Path) -> None:
             except (OSError, RuntimeError) as problem:  # requests' errors are OSErrors; jgo raises RuntimeError for 404
                 pool.shutdown(cancel_futures=True)
                 raise KafkaUnavailableError(
-                    f"the jars of Apache Kafka {VERSION} could not be fetched ({type(problem).__name__}): connect once, "
-                    "set KINESTREAM_KAFKA to a running cluster, or use KINESTREAM_BROKER=test"
+                    f"the jars of Apache Kafka {VERSION} could not be fetched ({type(problem).__name__}): connect "
+                    "once, set KINESTREAM_KAFKA to a running cluster, or use KINESTREAM_BROKER=test"
                 ) from problem
 
 

@@ -8,21 +8,52 @@ and stamps no records: their time is the producer's.
 from __future__ import annotations
 
 import argparse
+import ctypes
 import os
 import signal
+import sys
 from pathlib import Path
 
-from confluent_kafka import Producer
+from confluent_kafka import cimpl
+
+from kinestream.schemas.errors import BrokerError
+
+_PRODUCER = 0  # rd_kafka_type_t
+
+
+def start() -> str:
+    """Start the mock cluster inside this process, for its whole life; returns ``host:port``.
+
+    Through librdkafka's C interface (rdkafka_mock.h), because the setting test.mock.num.brokers leaves no way to the
+    group's initial delay: every first member would wait 3 s. Raises :class:`BrokerError` when the library has none.
+    """
+    library = ctypes.CDLL(cimpl.__file__)  # a symbol is looked up in what the module was linked with, too
+    pointer, error = ctypes.c_void_p, ctypes.create_string_buffer(512)
+    try:
+        library.rd_kafka_conf_new.restype = pointer
+        library.rd_kafka_new.restype = pointer
+        library.rd_kafka_new.argtypes = [ctypes.c_int, pointer, ctypes.c_char_p, ctypes.c_size_t]
+        library.rd_kafka_mock_cluster_new.restype = pointer
+        library.rd_kafka_mock_cluster_new.argtypes = [pointer, ctypes.c_int]
+        library.rd_kafka_mock_cluster_bootstraps.restype = ctypes.c_char_p
+        library.rd_kafka_mock_cluster_bootstraps.argtypes = [pointer]
+        library.rd_kafka_mock_group_initial_rebalance_delay_ms.argtypes = [pointer, ctypes.c_int32]
+    except AttributeError as problem:
+        raise BrokerError(f"the installed confluent-kafka has no test broker ({problem}): pip install -U it") from None
+    client = library.rd_kafka_new(_PRODUCER, library.rd_kafka_conf_new(), error, len(error))
+    cluster = client and library.rd_kafka_mock_cluster_new(client, 1)
+    if not cluster:
+        raise BrokerError(f"librdkafka's test broker did not start: {error.value.decode()}")
+    library.rd_kafka_mock_group_initial_rebalance_delay_ms(cluster, 0)
+    return str(library.rd_kafka_mock_cluster_bootstraps(cluster).decode())
 
 
 def serve(address_file: Path) -> None:
-    """Start the mock cluster, write ``host:port`` into ``address_file``, return on SIGTERM or SIGINT."""
+    """Run the test broker, its address in ``address_file``, until SIGTERM or SIGINT."""
     signals = {signal.SIGTERM, signal.SIGINT}
     signal.pthread_sigmask(signal.SIG_BLOCK, signals)  # before librdkafka starts its threads, which inherit it
-    cluster = Producer({"test.mock.num.brokers": 1, "log_level": 3})
-    brokers = cluster.list_topics(timeout=10).brokers.values()
     partial = address_file.with_name(address_file.name + ".part")
-    partial.write_text(",".join(f"{broker.host}:{broker.port}" for broker in brokers))
+    partial.write_text(start())
     os.replace(partial, address_file)  # whoever sees the file sees the whole address
     signal.sigwait(signals)
 
@@ -31,7 +62,10 @@ def main() -> None:
     """Command line of the test broker process."""
     parser = argparse.ArgumentParser(prog="python -m kinestream.deploy.local.testbroker", description=__doc__)
     parser.add_argument("--address-file", type=Path, required=True, help="where the bootstrap address is written")
-    serve(parser.parse_args().address_file)
+    try:
+        serve(parser.parse_args().address_file)
+    except BrokerError as problem:
+        sys.exit(f"error: {problem}")
 
 
 if __name__ == "__main__":
