@@ -1,1 +1,48 @@
-"""Kinestream: a streaming event platform for real-time motion telemetry."""
+"""Kinestream: a streaming event platform for real-time motion telemetry; the few public names, and nothing else.
+
+Each name is imported when it is first used, so that a robot needs only what a robot needs.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from kinestream.producers.episode import Episode
+    from kinestream.producers.robot import Robot
+    from kinestream.schemas.errors import ContractError, DeliveryError, KinestreamError, LayoutError
+    from kinestream.schemas.layout import Channel
+    from kinestream.schemas.settings import Settings
+
+_HOMES = {
+    "Channel": "kinestream.schemas.layout",
+    "ContractError": "kinestream.schemas.errors",
+    "DeliveryError": "kinestream.schemas.errors",
+    "Episode": "kinestream.producers.episode",
+    "KinestreamError": "kinestream.schemas.errors",
+    "LayoutError": "kinestream.schemas.errors",
+    "Robot": "kinestream.producers.robot",
+    "Settings": "kinestream.schemas.settings",
+}
+
+__all__ = [
+    "Channel",
+    "ContractError",
+    "DeliveryError",
+    "Episode",
+    "KinestreamError",
+    "LayoutError",
+    "Robot",
+    "Settings",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"kinestream has no {name!r}; its names are {', '.join(__all__)}")
+    return getattr(import_module(_HOMES[name]), name)
+
+
+def __dir__() -> list[str]:
+    return __all__
