@@ -1,0 +1,168 @@
+"""One episode's judge: feeds every metric a fetch at a time and joins their findings. No clock, no I/O, no logging."""
+
+from __future__ import annotations
+
+from copy import copy
+
+import numpy as np
+
+from kinestream.schemas.errors import ContractError
+from kinestream.streams.quality.activity import length_finding, length_value
+from kinestream.streams.quality.delivery import conflict_finding, delivery_values, loss_finding
+from kinestream.streams.quality.jumps import Jumps
+from kinestream.streams.quality.limits import ANYWHERE, Limits
+from kinestream.streams.quality.missing import Missing
+from kinestream.streams.quality.model import Context, Delivery, Finding, Flag, Frames, Judgement, Span
+from kinestream.streams.quality.rules import BUILTIN, Rules
+from kinestream.streams.quality.scratch import LARGEST, Bench, Workshop, workshop
+from kinestream.streams.quality.timing import Timing, timing_findings, timing_values
+from kinestream.streams.quality.verdict import verdict_of, worst_first
+
+
+class EpisodeJudge:
+    """Judges an episode frame by frame, in ascending frame number; state is bounded and independent of the cuts."""
+
+    __slots__ = (
+        "_first_row",
+        "_jumps",
+        "_last_row",
+        "_limits",
+        "_missing",
+        "_others",
+        "_timing",
+        "context",
+        "rules",
+        "span",
+    )
+
+    def __init__(self, context: Context, rules: Rules = BUILTIN) -> None:
+        self.context = context
+        self.rules = rules
+        self.span = Span()
+        self._timing = Timing(context, rules)
+        self._missing = Missing()
+        self._limits = Limits(context, rules)
+        self._jumps = Jumps(context, rules)
+        self._others = tuple(channel for channel in context.channels if channel[0] != "position")
+        # the first and the last position, float32 (J,): what a merge and the next fetch connect to
+        self._first_row = self._last_row = np.zeros(len(context.joints), np.float32)
+
+    def advance(self, frames: Frames) -> None:
+        """Add frames, all beyond the last one; numbers may be missing between (a hole already waited for)."""
+        n = len(frames.t_ns)
+        if n > LARGEST:
+            for begin in range(0, n, LARGEST):
+                self.advance(_piece(frames, slice(begin, begin + LARGEST)))
+        elif n:
+            self._advance(frames, n)
+
+    def _advance(self, frames: Frames, n: int) -> None:
+        span, starts = self.span, not self.span.frames
+        if starts:
+            span.first_seq, span.first_t = int(frames.seq[0]), int(frames.t_ns[0])
+            span.last_seq, span.last_t = span.first_seq - 1, span.first_t
+        shop = workshop(len(self.context.joints))
+        bench = shop.for_frames(n)
+        bench.stamps[0] = span.last_t
+        bench.stamps_tail[:] = frames.t_ns
+        np.subtract(bench.stamps_tail, bench.stamps_head, out=bench.period)
+        shortest_ns = self._timing.add(bench, frames, span, starts)
+        position = frames.channels.get("position")
+        if position is not None:
+            if starts:
+                self._first_row = position[0].copy()
+                self._last_row = position[0].copy()
+            bench.rows[0] = self._last_row
+            bench.rows_tail[:] = position
+            self._move(shop, bench, frames, shortest_ns, starts)
+            self._last_row[:] = position[-1]
+        self._missing.look(frames, self._others)
+        span.frames += n
+        span.last_seq, span.last_t = int(frames.seq[-1]), int(frames.t_ns[-1])
+
+    def _move(self, shop: Workshop, bench: Bench, frames: Frames, shortest_ns: int, starts: bool) -> None:
+        np.maximum.reduce(bench.rows, axis=0, out=shop.highest)
+        np.minimum.reduce(bench.rows, axis=0, out=shop.lowest)
+        finite = self._limits.clear(shop)
+        if not finite:
+            self._limits.add(shop, frames, starts)
+            finite = bool((shop.highest < ANYWHERE).all() and (shop.lowest > -ANYWHERE).all())
+            if not finite:
+                self._missing.count("position", frames)
+            shop.ok[:] = True
+        self._jumps.add(shop, bench, frames, shortest_ns, finite)
+
+    def live(self, delivery: Delivery) -> list[Finding]:
+        """All findings that hold now (provisional); ``delivery.expected`` counts to the frontier."""
+        return self._findings(delivery, live=True)
+
+    def _findings(self, delivery: Delivery, live: bool) -> list[Finding]:
+        context, rules, span = self.context, self.rules, self.span
+        found = loss_finding(context, rules, span, delivery, live)
+        if delivery.conflicting:
+            found += conflict_finding(context, span, delivery)
+        found += timing_findings(self._timing, context, rules, span, live)
+        if self._missing.elements:
+            found += self._missing.findings(context, rules, span, live)
+        if self._limits.joints:
+            found += self._limits.findings(context, span, live)
+        if self._jumps.joints:
+            found += self._jumps.findings(context, span)
+        return found
+
+    def final(self, delivery: Delivery) -> Judgement:
+        """The judgement of the whole episode; metrics come whole first, then the joints that are not GOOD."""
+        context, rules, span = self.context, self.rules, self.span
+        found = self._findings(delivery, live=False) + length_finding(context, rules, span)
+        by_metric: dict[str, list[Finding]] = {}
+        for finding in worst_first(found):
+            by_metric.setdefault(finding.metric, []).append(finding)
+        flags = {metric: Flag(findings[0].flag) for metric, findings in by_metric.items()}
+        metrics = timing_values(self._timing, rules, span, flags)
+        metrics += delivery_values(delivery, flags)
+        metrics.append(length_value(span, flags))
+        metrics += self._missing.values(context, span, by_metric.get("I1", []))
+        metrics += self._limits.values(context, span, by_metric.get("I3", []))
+        metrics += self._jumps.values(context, span, by_metric.get("I8", []))
+        metrics.sort(key=lambda metric: bool(metric.joint))
+        verdict = verdict_of(metrics, delivery.status, rules)
+        return Judgement(tuple(metrics), worst_first(found), verdict, rules.version)
+
+    def merge(self, later: EpisodeJudge) -> None:
+        """Take in the judge of the frames that follow these; afterwards ``later`` must not be used.
+
+        Raises :class:`ContractError` if it judges another episode or frames that do not follow.
+        """
+        mine, other = self.span, later.span
+        if self.context.episode_id != later.context.episode_id:
+            raise ContractError(
+                f"cannot merge episode {later.context.episode_id} into {self.context.episode_id}: merge parts of one"
+            )
+        if not other.frames:
+            return
+        if mine.frames and other.first_seq <= mine.last_seq:
+            raise ContractError(
+                f"cannot merge frames from {other.first_seq} after frame {mine.last_seq}: merge parts in frame order"
+            )
+        if mine.frames:
+            self._join(later)
+        else:
+            self._timing, self._missing, self._limits = later._timing, later._missing, later._limits
+            self._jumps, self._first_row, self.span = later._jumps, later._first_row, copy(other)
+        self._last_row = later._last_row
+
+    def _join(self, later: EpisodeJudge) -> None:
+        mine, other = self.span, later.span
+        self._timing.merge(later._timing, mine, other)
+        self._missing.merge(later._missing)
+        self._limits.merge(later._limits)
+        if self.context.measures("position"):
+            self._jumps.add_cut(self._last_row, later._first_row, other, other.first_t - mine.last_t)
+        self._jumps.merge(later._jumps)
+        mine.frames += other.frames
+        mine.last_seq, mine.last_t = other.last_seq, other.last_t
+
+
+def _piece(frames: Frames, part: slice) -> Frames:
+    channels = {name: values[part] for name, values in frames.channels.items()}
+    return Frames(frames.seq[part], frames.t_ns[part], channels)

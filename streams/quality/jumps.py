@@ -1,0 +1,139 @@
+"""Steps no motor can make: I8. One maximum a joint clears a fetch; exact float64 only where that fails."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from kinestream.streams.quality.model import (
+    NONE,
+    SECOND,
+    SLACK,
+    Context,
+    Finding,
+    Flag,
+    Floats,
+    Frames,
+    Integers,
+    Mask,
+    MetricValue,
+    Origin,
+    Singles,
+    Span,
+    make_finding,
+)
+from kinestream.streams.quality.rules import Rules
+from kinestream.streams.quality.scratch import Bench, Workshop
+from kinestream.streams.quality.spells import Spell
+
+#: keeps the quick float32 look on the safe side of the exact one
+_CAUTION = 1 - 1e-5
+
+
+@dataclass(slots=True)
+class _Joint:
+    jumps: Spell = field(default_factory=Spell)
+    fails: int = 0
+
+
+class Jumps:
+    """I8 jump: |q_k - q_(k-1)| > m vmax D_k, D from the stamps, m = 1 SUSPECT, m = 2 FAIL (open checkers' factor).
+
+    vmax is the robot description's. Neighbours are the frames that exist: over missing numbers D is longer and allows
+    more. Not evaluated where D <= 0, where either value is not a number, or for joints without vmax. Merges exactly.
+    """
+
+    __slots__ = ("_quick", "joints", "rules", "velocity")
+
+    def __init__(self, context: Context, rules: Rules) -> None:
+        velocity = np.asarray(context.velocity, np.float64)
+        known = np.isfinite(velocity) & (velocity > 0) & context.model_known
+        self.velocity = np.where(known, velocity, NONE)
+        self._quick = np.where(known, velocity * rules.jump_suspect * _CAUTION / SECOND, np.inf).astype(np.float32)
+        self.rules = rules
+        self.joints: dict[int, _Joint] = {}
+
+    def add(self, shop: Workshop, bench: Bench, frames: Frames, shortest_ns: int, finite: bool) -> None:
+        """Judge the steps between ``bench.rows`` ((n+1, J), row 0 the frame before) over ``bench.period`` ns.
+
+        ``shortest_ns`` is the shortest period; ``finite`` = no row holds NaN, Inf or a value no joint can have.
+        """
+        if not finite or shortest_ns <= 0:
+            self._judge(bench.rows, bench.period, frames, np.flatnonzero(self.velocity > 0))
+            return
+        step = np.subtract(bench.rows_tail, bench.rows_head, out=bench.step)
+        np.absolute(step, out=step)
+        np.maximum.reduce(step, axis=0, out=shop.widest)
+        np.multiply(self._quick, np.float32(shortest_ns), out=shop.highest)
+        np.less_equal(shop.widest, shop.highest, out=shop.ok[0])
+        if 0 in shop.ok_bytes:
+            self._judge(bench.rows, bench.period, frames, np.flatnonzero(~shop.ok[0]))
+
+    def _judge(self, rows: Singles, period: Integers, frames: Frames, columns: Integers) -> None:
+        q = rows[:, columns].astype(np.float64)
+        seconds = period / SECOND
+        with np.errstate(invalid="ignore"):
+            step = np.abs(q[1:] - q[:-1])
+            allowed = np.outer(seconds, self.velocity[columns]) * (1 + SLACK)
+            jumps = (step > allowed * self.rules.jump_suspect) & np.isfinite(step) & (seconds > 0)[:, None]
+        for c in np.flatnonzero(jumps.any(axis=0)).tolist():
+            self._record(int(columns[c]), jumps[:, c], step[:, c], allowed[:, c], seconds, frames)
+
+    def _record(self, j: int, jumps: Mask, step: Floats, allowed: Floats, seconds: Floats, frames: Frames) -> None:
+        at = np.flatnonzero(jumps)
+        joint = self.joints.setdefault(j, _Joint())
+        first = (int(frames.seq[at[0]]), int(frames.t_ns[at[0]]))
+        joint.jumps.add(len(at), first, int(frames.t_ns[at[-1]]), float((step[at] / seconds[at]).max()))
+        joint.fails += int(np.count_nonzero(step[at] > allowed[at] * self.rules.jump_fail))
+
+    def add_cut(self, before: Singles, after: Singles, later_span: Span, ns: int) -> None:
+        """Judge the step over the cut between two merged parts: rows float32 (J,), ``ns`` apart."""
+        edge = Frames(np.array([later_span.first_seq]), np.array([later_span.first_t]), {})
+        known = np.flatnonzero(self.velocity > 0)
+        self._judge(np.stack((before, after)), np.array([ns], np.int64), edge, known)
+
+    def merge(self, later: Jumps) -> None:
+        """Add the jumps of a later part; the one over the cut is :meth:`add_cut`'s."""
+        for j, other in later.joints.items():
+            mine = self.joints.setdefault(j, _Joint())
+            mine.jumps.merge(other.jumps)
+            mine.fails += other.fails
+
+    def findings(self, context: Context, span: Span) -> list[Finding]:
+        """One finding a joint that jumps."""
+        return [self._finding(context, span, j) for j in sorted(self.joints)]
+
+    def _finding(self, context: Context, span: Span, j: int) -> Finding:
+        joint, name, unit = self.joints[j], context.joints[j], context.unit(j)
+        fail, vmax = joint.fails > 0, float(self.velocity[j])
+        times = "once" if joint.jumps.count == 1 else f"{joint.jumps.count} times"
+        speed = f"{joint.jumps.worst:.3g} {unit}/s where its motor allows {vmax:.3g}"
+        return make_finding(
+            context,
+            span,
+            "I8",
+            joint=name,
+            flag=Flag.FAIL if fail else Flag.SUSPECT,
+            value=joint.jumps.worst,
+            unit=f"{unit}/s",
+            threshold=vmax * (self.rules.jump_fail if fail else self.rules.jump_suspect),
+            origin=Origin.ROBOT,
+            first_seq=joint.jumps.first_seq,
+            t_start_ns=joint.jumps.first_t,
+            t_end_ns=joint.jumps.last_t,
+            message=f"{name}: position jumps {times}, {speed}",
+        )
+
+    def values(self, context: Context, span: Span, findings: list[Finding]) -> list[MetricValue]:
+        """The worst joint's count of jumps, and each joint's that is not GOOD."""
+        counts = {context.joints[j]: float(joint.jumps.count) for j, joint in self.joints.items()}
+        evaluated = span.frames >= 2 and bool((self.velocity > 0).any()) and context.measures("position")
+        flag = Flag.FAIL if any(f.flag == Flag.FAIL for f in findings) else Flag.SUSPECT if findings else Flag.GOOD
+        worst = max(counts.values(), default=0.0) if evaluated else NONE
+        rows = [MetricValue("I8", "", worst, "steps", flag if evaluated else Flag.NOT_EVALUATED)]
+        rows += [MetricValue("I8", f.joint, counts[f.joint], "steps", Flag(f.flag)) for f in findings]
+        if evaluated:
+            unknown = np.flatnonzero(np.isnan(self.velocity)).tolist()
+            rows += [MetricValue("I8", context.joints[j], NONE, "steps", Flag.NOT_EVALUATED) for j in unknown]
+        return rows

@@ -1,0 +1,172 @@
+"""The values that cross the border of the quality core; no computing here, and never a clock or I/O."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Any
+
+import numpy as np
+import xxhash
+from numpy.typing import NDArray
+
+Floats = NDArray[np.float64]
+Singles = NDArray[np.float32]
+Integers = NDArray[np.int64]
+Mask = NDArray[np.bool_]
+
+#: relative slack of every comparison with a threshold: a value on the limit passes however it was summed
+SLACK = 1e-9
+#: nanoseconds in a second
+SECOND = 1_000_000_000
+NONE = float("nan")
+
+
+class Flag(StrEnum):
+    """QARTOD's flags; NOT_EVALUATED is never a pass."""
+
+    NOT_EVALUATED = "NOT_EVALUATED"
+    GOOD = "GOOD"
+    SUSPECT = "SUSPECT"
+    FAIL = "FAIL"
+    MISSING = "MISSING"
+
+
+class Origin(StrEnum):
+    """Whose threshold it is: a norm, the robot's description, the task's statistics, or our proposal."""
+
+    STANDARD = "standard"
+    ROBOT = "robot"
+    TASK = "task"
+    OURS = "ours"
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Context:
+    """What is known about an episode before its first frame.
+
+    ``channels`` are the measured ones as (name, width). ``lower``, ``upper`` (rad, m if prismatic) and ``velocity``
+    (rad/s, m/s) are float64 (J,), NaN = unknown. ``nominal_rate_hz`` 0 = unknown. ``stamp_resolution_ns`` is the
+    source's own (float32 stamps are coarse); less than 1 us counts as 1 us. Masks are bool (J,), None = no joint:
+    ``prismatic`` joints are in m, ``continuous`` ones have no position limit by construction, ``rests_on_stop`` are
+    meant to lie on a stop (grippers; default: the prismatic ones) and are not judged for nearness.
+    """
+
+    episode_id: str
+    joints: tuple[str, ...]
+    channels: tuple[tuple[str, int], ...]
+    lower: Floats
+    upper: Floats
+    velocity: Floats
+    model_known: bool
+    nominal_rate_hz: float = 0.0
+    stamp_resolution_ns: int = 1_000
+    prismatic: Mask | None = None
+    continuous: Mask | None = None
+    rests_on_stop: Mask | None = None
+    element_names: dict[str, tuple[str, ...]] = field(default_factory=dict)
+
+    def unit(self, joint: int) -> str:
+        """``rad``, or ``m`` for a prismatic joint."""
+        return "m" if self.prismatic is not None and self.prismatic[joint] else "rad"
+
+    def measures(self, channel: str) -> bool:
+        """Whether the episode carries this channel."""
+        return any(name == channel for name, _ in self.channels)
+
+
+@dataclass(slots=True)
+class Frames:
+    """Frames in ascending number: ``seq``, ``t_ns`` int64 (n,); ``channels`` float32 (n, width), read only here."""
+
+    seq: Integers
+    t_ns: Integers
+    channels: dict[str, Singles]
+
+
+@dataclass(frozen=True, slots=True)
+class Delivery:
+    """What arrived, counted by the assembler in frames; T5 and T6 rest on it.
+
+    ``expected`` is n_total once known, else the highest frame number + 1 (live: the frontier). ``conflicting`` counts
+    repeats with another payload. ``missing_first`` and ``conflicting_first`` are frame numbers, -1 = none.
+    """
+
+    expected: int
+    unique: int
+    duplicates: int = 0
+    conflicting: int = 0
+    status: str = "OPEN"
+    missing_first: int = -1
+    conflicting_first: int = -1
+
+
+@dataclass(slots=True)
+class Span:
+    """The frames judged so far: how many, the first and the last of them, and their stamps."""
+
+    frames: int = 0
+    first_seq: int = 0
+    last_seq: int = -1
+    first_t: int = 0
+    last_t: int = 0
+
+    @property
+    def seconds(self) -> float:
+        """From the first stamp to the last, s."""
+        return (self.last_t - self.first_t) / SECOND
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """Something is wrong: where, since when, how much, against whose limit. ``value`` NaN = none, joint "" = whole."""
+
+    finding_id: str
+    metric: str
+    joint: str
+    flag: str
+    value: float
+    unit: str
+    threshold: float
+    origin: str
+    first_seq: int
+    last_seq: int
+    t_start_ns: int
+    t_end_ns: int
+    message: str
+
+
+@dataclass(frozen=True, slots=True)
+class MetricValue:
+    """One number of an episode; joint "" = the whole episode, ``value`` NaN = none."""
+
+    id: str
+    joint: str
+    value: float
+    unit: str
+    flag: str
+
+
+@dataclass(frozen=True, slots=True)
+class Judgement:
+    """The final word on a frame set: ``findings`` worst first."""
+
+    metrics: tuple[MetricValue, ...]
+    findings: tuple[Finding, ...]
+    verdict: str
+    rule_version: str
+
+
+def finding_id(episode_id: str, metric: str, joint: str, first_seq: int) -> str:
+    """Hex xxh3-64 of what makes a finding the same finding (contract: "Episode rows")."""
+    return xxhash.xxh3_64_hexdigest("\0".join((episode_id, metric, joint, str(first_seq))).encode())
+
+
+def make_finding(context: Context, span: Span, metric: str, **facts: Any) -> Finding:
+    """A finding of ``metric`` on the frames of ``span``; joint and stamps default to the whole episode."""
+    joint = facts.setdefault("joint", "")
+    first = facts.setdefault("first_seq", span.first_seq)
+    facts.setdefault("t_start_ns", span.first_t)
+    facts.setdefault("t_end_ns", span.last_t)
+    identity = finding_id(context.episode_id, metric, joint, first)
+    return Finding(finding_id=identity, metric=metric, last_seq=span.last_seq, **facts)
