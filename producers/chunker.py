@@ -19,6 +19,7 @@ from kinestream.schemas.layout import Layout
 
 #: The one NaN that travels: other payloads would make two hashes of one take.
 CANONICAL_NAN: Final = 0x7FC00000
+_FLOAT32: Final = np.dtype(np.float32)
 #: Bytes of a chunk beside its values and names, at most.
 _HEAD: Final = 256
 
@@ -88,9 +89,12 @@ class Chunker:
         if self._held == self._capacity or (self._held and abs(t_ns - self._first_t_ns) > EXACT_SPAN_NS // 2):
             self.cut()  # full: an earlier cut failed; if it fails again, nothing of this frame is taken
         i = self._held
-        with np.errstate(all="ignore"):
-            for buffer, row in zip(self._buffers, rows, strict=True):
+        for buffer, row in zip(self._buffers, rows, strict=True):
+            if row.dtype == _FLOAT32:
                 buffer[i] = row
+            else:
+                with np.errstate(all="ignore"):
+                    buffer[i] = row
         self._stamps[i] = t_ns
         self._took(1, t_ns)
 

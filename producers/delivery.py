@@ -24,7 +24,9 @@ log = logging.getLogger("kinestream.robot")
 
 #: Seconds between two lines about a blocked send().
 SAY_EVERY_S: Final = 1.0
-_TURN_S: Final = 0.1
+#: Seconds between two looks at a full buffer: another thread may have served the acknowledgement.
+_TURN_S: Final = 0.005
+_FLUSH_TURN_S: Final = 0.1
 
 
 @dataclass(slots=True)
@@ -106,7 +108,6 @@ class Delivery:
                 ledger.bytes -= size
                 ledger.frames -= frames
             raise DeliveryError(f"{self._topic} on {self._kafka}: {problem}; {self._advice()}") from problem
-        self._producer.poll(0)
 
     def poll(self, timeout_s: float) -> None:
         """Serve acknowledgements; returns after the first ones or the timeout."""
@@ -120,7 +121,7 @@ class Delivery:
             left = deadline - time.monotonic()
             if left <= 0:
                 raise DeliveryError(self._undelivered(timeout_s, unsent))
-            self._producer.flush(min(left, _TURN_S))
+            self._producer.flush(min(left, _FLUSH_TURN_S))
         self._check()
 
     def _wait_for_room(self, size: int) -> None:

@@ -7,7 +7,7 @@ so a refused frame leaves the episode as it was.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any, Final
+from typing import Any, Final, NoReturn
 
 import numpy as np
 from numpy.typing import NDArray
@@ -73,13 +73,13 @@ class Intake:
         """The measured arrays of one frame, each (width,); raises LayoutError."""
         self._same_channels(values)
         rows = []
-        for i, value in enumerate(values):
+        for value, name, row in zip(values, self._names, self._rows, strict=True):
             if value is None:
                 continue
             if type(value) is not np.ndarray:
-                value = _array(self._names[i], value)
-            if value.shape != self._rows[i] or value.dtype.kind not in "fiu":
-                self._refuse(i, value, "")
+                value = _array(name, value)
+            if value.shape != row or value.dtype.kind not in "fiu":
+                self._refuse(name, row[0], value, "")
             rows.append(value)
         return rows
 
@@ -90,7 +90,7 @@ class Intake:
         n = arrays[0][1].shape[:1]
         for i, array in arrays:
             if array.shape != n + self._rows[i] or array.dtype.kind not in "fiu":
-                self._refuse(i, array, "n, ")
+                self._refuse(self._names[i], self._rows[i][0], array, "n, ")
         return [array for _, array in arrays]
 
     def fix(self, values: tuple[Any, ...]) -> None:
@@ -110,13 +110,13 @@ class Intake:
                 " first frame: give the same in every frame (NaN where a value is missing), or begin a new episode"
             )
 
-    def _refuse(self, i: int, array: NDArray[Any], n: str) -> None:
-        name, width = self._names[i], self._rows[i][0]
+    def _refuse(self, name: str, width: int, array: NDArray[Any], n: str) -> NoReturn:
         if array.dtype.kind not in "fiu":
             raise LayoutError(f"{name} has dtype {array.dtype}: give numbers (float32, float64 or integers)")
         raise LayoutError(
-            f"{name} has shape {array.shape}, but ({n}{width}) is needed{' with one n for all' if n else ''}:"
+            f"{name} has shape {array.shape}, but ({n}{width}{'' if n else ','}) is needed:"
             f" {width} values a frame{' (one a joint)' if name in JOINT_CHANNELS else ''}"
+            f"{', with one n for all' if n else ''}"
         )
 
 

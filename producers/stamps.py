@@ -14,7 +14,7 @@ from kinestream.schemas.frames import Float64, Int64
 #: nanosecond (two roundings of at most 2^-53 each stay under half of one); a chunk with a wider jump is cut in two.
 EXACT_SPAN_NS: Final = 1 << 50
 
-_INT64 = np.iinfo(np.int64)
+_LEAST, _MOST = -(1 << 63), (1 << 63) - 1
 _ALLOWED = "give int nanoseconds or finite float seconds since the epoch, UTC"
 
 
@@ -33,7 +33,7 @@ def stamp_ns(t: Any) -> int:
     """One stamp, int ns or float s UTC, as int ns (nearest to the float's exact value); raises LayoutError."""
     if type(t) is not int:
         t = _number(t)
-    if not _INT64.min <= t <= _INT64.max:
+    if not _LEAST <= t <= _MOST:
         raise LayoutError(f"t={t} ns does not fit in 64 bits: {_ALLOWED}")
     return int(t)
 
@@ -61,7 +61,7 @@ def stamps_ns(t: Any, n: int) -> Int64:
         raise LayoutError(f"t has shape {stamps.shape}, but {n} frames are given: give one stamp a frame, ({n},)")
     if stamps.dtype.kind == "f":
         return _from_seconds(stamps)
-    if stamps.dtype.kind == "u" and n and int(stamps.max()) > _INT64.max:
+    if stamps.dtype.kind == "u" and n and int(stamps.max()) > _MOST:
         raise LayoutError(f"t={int(stamps.max())} ns does not fit in 64 bits: {_ALLOWED}")
     return stamps.astype(np.int64)
 
@@ -69,7 +69,7 @@ def stamps_ns(t: Any, n: int) -> Int64:
 def _from_seconds(seconds: Any) -> Int64:
     if not np.isfinite(seconds).all():
         raise LayoutError(f"t={seconds[~np.isfinite(seconds)][0]!r} at one frame: {_ALLOWED}")
-    if len(seconds) and np.abs(seconds).max() >= _INT64.max / 1e9:
+    if len(seconds) and np.abs(seconds).max() >= _MOST / 1e9:
         raise LayoutError(f"t={np.abs(seconds).max()} s does not fit in 64 bits of ns: {_ALLOWED}")
     fraction, whole = np.modf(seconds.astype(np.float64))
     stamps: Int64 = whole.astype(np.int64) * 1_000_000_000 + np.rint(fraction * 1e9).astype(np.int64)
