@@ -88,6 +88,8 @@ def _check_unique(what: str, names: Iterable[str]) -> None:
 def _check_channel(channel: Channel, joints: int) -> None:
     if channel.name in RESERVED:
         raise LayoutError(f"channel {channel.name!r}: the names {', '.join(sorted(RESERVED))} are reserved; rename it")
+    if "\0" in channel.name:
+        raise LayoutError(f"channel {channel.name!r}: the content hash ends a name with NUL; rename it")
     if channel.width < 1 or channel.width > 65535:
         raise LayoutError(f"channel {channel.name!r} has width {channel.width}: allowed are 1 to 65535")
     if channel.name in JOINT_CHANNELS and channel.width != joints:

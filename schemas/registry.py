@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import http.client
 import json
 import threading
 import urllib.error
@@ -64,7 +65,7 @@ class Registry:
         with self._lock:
             if key not in self._ids:
                 body = json.dumps({"schema": json.dumps(schema), "schemaType": "AVRO"}).encode()
-                self._ids[key] = int(self._ask(f"/subjects/{subject_name(topic, record)}", body)["id"])
+                self._ids[key] = int(self._ask(f"/subjects/{subject_name(topic, record)}", "id", body))
             return self._ids[key]
 
     def schema(self, schema_id: int) -> Schema:
@@ -77,23 +78,26 @@ class Registry:
             return committed_schema(name)
         with self._lock:
             if schema_id not in self._schemas:
-                self._schemas[schema_id] = json.loads(self._ask(f"/schemas/ids/{schema_id}")["schema"])
+                text = str(self._ask(f"/schemas/ids/{schema_id}", "schema"))
+                try:
+                    self._schemas[schema_id] = json.loads(text)
+                except ValueError as problem:
+                    raise DecodeError("UNKNOWN_SCHEMA", f"schema id {schema_id} is no JSON: {text[:80]}") from problem
             return self._schemas[schema_id]
 
-    def _ask(self, path: str, body: bytes | None = None) -> dict[str, Any]:
+    def _ask(self, path: str, key: str, body: bytes | None = None) -> Any:
         headers = {"Accept": "application/vnd.schemaregistry.v1+json", "Content-Type": "application/json"}
         request = urllib.request.Request(self._url + path, body, headers)
         try:
             with urllib.request.urlopen(request, timeout=self._timeout_s) as answer:
-                found: dict[str, Any] = json.load(answer)
-                return found
+                return json.load(answer)[key]
         except urllib.error.HTTPError as problem:
             if problem.code == 404:
                 raise DecodeError("UNKNOWN_SCHEMA", f"{self._url}{path}: the registry does not know it") from problem
             raise RegistryUnavailableError(
                 f"{self._url}{path} answered {problem.code}: look at the registry"
             ) from problem
-        except (OSError, ValueError) as problem:
+        except (OSError, ValueError, LookupError, TypeError, http.client.HTTPException) as problem:
             raise RegistryUnavailableError(
-                f"{self._url} does not answer ({problem}): start it, or unset it"
+                f"{self._url} does not answer as a registry ({problem!r}): start it, or unset it"
             ) from problem

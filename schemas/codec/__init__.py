@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -11,10 +12,12 @@ import fastavro
 import numpy as np
 
 from kinestream.schemas.catalogue import NAMESPACE
-from kinestream.schemas.codec.chunk_decoder import compile_chunk_decoder
+from kinestream.schemas.codec.chunk_decoder import BROKEN, check_stamps, compile_chunk_decoder, put
 from kinestream.schemas.codec.chunk_encoder import encode_chunk_body
+from kinestream.schemas.codec.skip import skipper
 from kinestream.schemas.errors import ContractError, DecodeError
 from kinestream.schemas.frames import FrameChunk
+from kinestream.schemas.layout import JOINT_CHANNELS
 from kinestream.schemas.registry import Registry, Schema, latest_schema
 
 CHUNK = "FrameChunk"
@@ -57,7 +60,7 @@ class Codec:
         return out.getvalue()
 
     def encode_chunk(self, chunk: FrameChunk) -> bytes:
-        """Framed bytes of a chunk, its float32 arrays taken as they lie in memory."""
+        """Framed bytes of a chunk, its float32 arrays taken as they lie in memory; raises :class:`ContractError`."""
         return self._writer(CHUNK)[0] + encode_chunk_body(chunk)
 
     def decode(self, message: bytes) -> Decoded:
@@ -73,7 +76,7 @@ class Codec:
 
     def fingerprint(self, schema_id: int) -> str:
         """Canonical fingerprint (CRC-64-AVRO, hex) of the schema behind an id."""
-        return _fingerprint(self._registry.schema(schema_id))
+        return _fingerprint(_canonical(self._registry.schema(schema_id)))
 
     def _writer(self, record: str) -> tuple[bytes, Any]:
         if record not in self._writers:
@@ -82,16 +85,18 @@ class Codec:
             self._writers[record] = (head, fastavro.parse_schema(schema))
         return self._writers[record]
 
-    def _reader(self, writer: Schema) -> tuple[str, Callable[[bytes], Any]]:
-        key = _fingerprint(writer)
+    def _reader(self, schema: Schema) -> tuple[str, Callable[[bytes], Any]]:
+        canonical = _canonical(schema)
+        key = _fingerprint(canonical)
         if key not in self._by_fingerprint:
-            self._by_fingerprint[key] = self._compile(writer)
+            self._by_fingerprint[key] = self._compile(json.loads(canonical))
         return self._by_fingerprint[key]
 
-    def _compile(self, writer: Schema) -> tuple[str, Callable[[bytes], Any]]:
-        space, _, record = str(writer.get("name", "")).rpartition(".")
-        if (space or writer.get("namespace")) != NAMESPACE:
-            raise DecodeError("UNKNOWN_SCHEMA", f"{writer.get('name')!r} is no record of {NAMESPACE}")
+    def _compile(self, writer: Any) -> tuple[str, Callable[[bytes], Any]]:
+        is_record = isinstance(writer, dict) and writer["type"] == "record"
+        space, _, record = writer["name"].rpartition(".") if is_record else ("", "", "")
+        if space != NAMESPACE:
+            raise DecodeError("UNKNOWN_SCHEMA", f"{str(writer)[:80]!r} is no record of {NAMESPACE}")
         try:
             _, reader = latest_schema(record)
         except ContractError as problem:
@@ -111,31 +116,47 @@ class Codec:
 
 
 def chunk_from_record(value: Mapping[str, Any]) -> FrameChunk:
-    """A chunk from the dict that a general Avro reader gives."""
-    named = [(name, value[name]) for name in ("position", "velocity", "effort", "command")]
-    named += [(extra["name"], extra["values"]) for extra in value["extra"]]
-    channels = {name: np.array(values, np.float32) for name, values in named if values}
+    """A chunk from the dict that a general Avro reader gives; raises :class:`DecodeError`."""
     offset_s = np.array(value["offset_s"], np.float64)
-    return FrameChunk(value["episode_id"], value["layout_id"], value["first_seq"], value["t0_ns"], offset_s, channels)
+    chunk = FrameChunk(value["episode_id"], value["layout_id"], value["first_seq"], value["t0_ns"], offset_s)
+    named = [(name, value[name]) for name in JOINT_CHANNELS]
+    named += [(extra["name"], extra["values"]) for extra in value["extra"]]
+    try:
+        for name, values in named:
+            put(chunk, name, np.array(values, np.float32))
+    except ValueError as problem:
+        raise DecodeError("UNDECODABLE", f"not a FrameChunk: {problem}") from problem
+    check_stamps(chunk)
+    return chunk
 
 
 def _general_decoder(writer: Schema, reader: Schema) -> Callable[[bytes], Any]:
+    """By fastavro, behind a walk over the message: fastavro trusts every count and nesting a message claims."""
+    walk = skipper(writer, {})
     parsed_writer, parsed_reader = fastavro.parse_schema(writer), fastavro.parse_schema(reader)
 
     def decode(message: bytes) -> Any:
-        body = io.BytesIO(message)
-        body.seek(5)
         try:
-            value = fastavro.schemaless_reader(body, parsed_writer, parsed_reader)
-        except Exception as problem:  # fastavro raises many kinds for broken bytes
+            end = walk(message, 5)
+        except BROKEN as problem:
             raise DecodeError("UNDECODABLE", f"not a {writer['name']}: {problem!r}") from problem
-        if body.tell() != len(message):
-            raise DecodeError("UNDECODABLE", f"{len(message) - body.tell()} bytes follow the {writer['name']}")
-        return value
+        if end != len(message):
+            raise DecodeError("UNDECODABLE", f"a {writer['name']} of {end} bytes in a message of {len(message)}")
+        try:
+            return fastavro.schemaless_reader(io.BytesIO(message[5:]), parsed_writer, parsed_reader)
+        except Exception as problem:  # fastavro raises many kinds for values and schemas that do not fit
+            raise DecodeError("UNDECODABLE", f"not a {writer['name']}: {problem!r}") from problem
 
     return decode
 
 
-def _fingerprint(schema: Schema) -> str:
-    canonical = fastavro.schema.to_parsing_canonical_form(schema)
+def _canonical(schema: Schema) -> str:
+    """Parsing canonical form: what decides the bytes, and nothing else (no docs, aliases or logical types)."""
+    try:
+        return str(fastavro.schema.to_parsing_canonical_form(schema))
+    except Exception as problem:  # fastavro raises many kinds for what is no schema
+        raise DecodeError("UNKNOWN_SCHEMA", f"the writer's schema is no Avro schema: {problem!r}") from problem
+
+
+def _fingerprint(canonical: str) -> str:
     return str(fastavro.schema.fingerprint(canonical, "CRC-64-AVRO"))

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import numpy as np
 
+from kinestream.schemas.errors import ContractError
 from kinestream.schemas.frames import FrameChunk
 from kinestream.schemas.layout import JOINT_CHANNELS
 
 
 def zigzag(value: int) -> bytes:
-    """Avro's variable-length long."""
+    """Avro's variable-length long; raises :class:`ContractError` for what int64 cannot hold."""
+    if not -(2**63) <= value < 2**63:
+        raise ContractError(f"{value} is no Avro long: allowed are 64 bits with a sign")
     value = value << 1 if value >= 0 else ((-value) << 1) - 1
     if value < 0x80:
         return bytes((value,))
@@ -24,6 +27,8 @@ def zigzag(value: int) -> bytes:
 def encode_chunk_body(chunk: FrameChunk) -> bytes:
     """The Avro body of a FrameChunk, equal byte for byte to what a general Avro writer gives."""
     episode_id = chunk.episode_id.encode()
+    if len(chunk.layout_id) != 8:
+        raise ContractError(f"layout_id has {len(chunk.layout_id)} bytes: take the 8 of Layout.layout_id")
     parts = [zigzag(len(episode_id)), episode_id, chunk.layout_id, zigzag(chunk.first_seq), zigzag(chunk.t0_ns)]
     _array(parts, chunk.offset_s, np.float64)
     further = dict(chunk.channels)
