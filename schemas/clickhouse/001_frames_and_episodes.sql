@@ -10,6 +10,7 @@ CREATE TABLE IF NOT EXISTS {database}.frame_blocks {on_cluster}
     last_offset    Int64,
     frames         UInt16,
     duplicates     UInt32,
+    conflicts      UInt32 COMMENT 'duplicates whose values differ',
     reordered      UInt32,
     seq            Array(UInt32) CODEC(Delta(4), ZSTD(3)),
     t_ns           Array(Int64) COMMENT 'robot stamps, ns since the epoch, UTC' CODEC(DoubleDelta, ZSTD(3)),
@@ -82,6 +83,10 @@ CREATE TABLE IF NOT EXISTS {database}.episodes {on_cluster}
     last_offset      Int64,
     source           String COMMENT 'recording the episode was published from, or empty',
     event            String COMMENT 'the framed EpisodeCompleted, byte for byte',
+    facts            String COMMENT 'JSON: what reopening needs besides the framed records',
+    start            String COMMENT 'the framed EpisodeStart',
+    marks            Array(String) COMMENT 'the framed EpisodeMarks',
+    `end`            String COMMENT 'the framed EpisodeEnd, or empty',
     INDEX by_robot robot_id TYPE set(200) GRANULARITY 1,
     INDEX by_id episode_id TYPE bloom_filter(0.01) GRANULARITY 1
 )

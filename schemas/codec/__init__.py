@@ -54,7 +54,7 @@ class Codec:
         out = io.BytesIO()
         out.write(head)
         try:
-            fastavro.schemaless_writer(out, schema, value, strict=True)
+            fastavro.schemaless_writer(out, schema, value, strict_allow_default=True)
         except (ValueError, TypeError, OverflowError, KeyError) as problem:
             raise ContractError(f"not a {record}: {problem}") from problem
         return out.getvalue()

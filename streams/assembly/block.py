@@ -1,0 +1,163 @@
+"""One block of 128 frames being filled; knows nothing of episodes, time limits or the store."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+import xxhash
+from numpy.typing import NDArray
+
+from kinestream.schemas.content_hash import BLOCK, TIME, HashedBlock, leaf, presence_bitmap
+from kinestream.schemas.frames import Float32, Int64
+
+FULL_PRESENCE: Final = b"\xff" * (BLOCK // 8)
+
+
+@dataclass(frozen=True, slots=True)
+class Taken:
+    """What a piece of a chunk did to a block."""
+
+    added: int
+    duplicates: int = 0
+    conflicting: int = 0
+
+
+class Block:
+    """Frames [128 index, 128 index + 128) that exist so far. The first copy of a frame number wins."""
+
+    __slots__ = (
+        "broker_ms",
+        "channels",
+        "conflicts",
+        "count",
+        "due_since_ms",
+        "duplicates",
+        "index",
+        "last_offset",
+        "pending_offset",
+        "present",
+        "reordered",
+        "t_ns",
+    )
+
+    def __init__(self, index: int, widths: Mapping[str, int]) -> None:
+        self.index = index
+        self.t_ns: Int64 = np.empty(BLOCK, np.int64)
+        self.broker_ms: Int64 = np.empty(BLOCK, np.int64)
+        self.present: NDArray[np.bool_] = np.zeros(BLOCK, np.bool_)
+        self.channels: dict[str, Float32] = {n: np.empty((BLOCK, w), np.float32) for n, w in widths.items()}
+        self.count = 0
+        self.duplicates = 0
+        self.conflicts = 0
+        self.reordered = 0
+        self.last_offset = -1
+        #: offset of the first record not yet in a durable row; -1 = all are
+        self.pending_offset = -1
+        self.due_since_ms = 0
+
+    def take(
+        self, first: int, t_ns: Int64, channels: Mapping[str, Float32], offset: int, broker_ms: int, in_order: bool
+    ) -> Taken:
+        """Take frames ``first`` .. ``first + n - 1`` (numbers within the block); channels float32 (n, width)."""
+        last = first + len(t_ns)
+        if self.count and self.present[first:last].any():
+            return self._take_some(first, t_ns, channels, offset, broker_ms, in_order)
+        self.t_ns[first:last] = t_ns
+        self.broker_ms[first:last] = broker_ms
+        self.present[first:last] = True
+        for name, values in self.channels.items():
+            values[first:last] = channels[name]
+        self._changed(len(t_ns), offset, broker_ms, in_order)
+        return Taken(len(t_ns))
+
+    def _take_some(
+        self, first: int, t_ns: Int64, channels: Mapping[str, Float32], offset: int, broker_ms: int, in_order: bool
+    ) -> Taken:
+        """Some of the frames are here already: a replay (by offset) changes nothing, a duplicate is counted."""
+        last = first + len(t_ns)
+        here = self.present[first:last].copy()
+        duplicates = conflicting = 0
+        if offset > self.last_offset:
+            duplicates = int(here.sum())
+            conflicting = int((here & ~self._same(first, t_ns, channels)).sum())
+        new = np.flatnonzero(~here)
+        if len(new):
+            at = first + new
+            self.t_ns[at] = t_ns[new]
+            self.broker_ms[at] = broker_ms
+            self.present[at] = True
+            for name, values in self.channels.items():
+                values[at] = channels[name][new]
+        self.duplicates += duplicates
+        self.conflicts += conflicting
+        if len(new) or duplicates:
+            self._changed(len(new), offset, broker_ms, in_order)
+        return Taken(len(new), duplicates, conflicting)
+
+    def _same(self, first: int, t_ns: Int64, channels: Mapping[str, Float32]) -> NDArray[np.bool_]:
+        """Which of these frames equal, bit for bit, what stands here."""
+        last = first + len(t_ns)
+        same: NDArray[np.bool_] = self.t_ns[first:last] == t_ns
+        for name, values in self.channels.items():
+            given = np.ascontiguousarray(channels[name])
+            same &= (values[first:last].view(np.uint32) == given.view(np.uint32)).all(axis=1)
+        return same
+
+    def _changed(self, added: int, offset: int, broker_ms: int, in_order: bool) -> None:
+        self.count += added
+        if not in_order:
+            self.reordered += added
+        self.last_offset = max(self.last_offset, offset)
+        if self.pending_offset < 0:
+            self.pending_offset = offset
+            self.due_since_ms = broker_ms
+
+    def where(self) -> slice | NDArray[np.intp]:
+        """Index of the frames present, in frame order."""
+        return slice(None) if self.count == BLOCK else np.flatnonzero(self.present)
+
+    def seq(self) -> Int64:
+        """Frame numbers present within the episode, int64 (n,)."""
+        base = self.index * BLOCK
+        return np.arange(base, base + BLOCK, dtype=np.int64)[self.where()]
+
+    def nbytes(self) -> int:
+        """Bytes of the arrays."""
+        return sum(values.nbytes for values in self.channels.values()) + self.t_ns.nbytes + self.broker_ms.nbytes
+
+    def value_leaves(self) -> dict[str, bytes]:
+        """xxh3-128 of each channel's frames present."""
+        where = self.where()
+        if isinstance(where, slice):
+            return {name: xxhash.xxh3_128_digest(values.data) for name, values in self.channels.items()}
+        return {name: leaf(values[where]) for name, values in self.channels.items()}
+
+
+@dataclass(slots=True, eq=False)
+class StoredBlock:
+    """What stays in memory of a block that is full and in the store."""
+
+    index: int
+    last_offset: int
+    duplicates: int
+    t_first: int
+    t_last: int
+    t_leaf: bytes
+    value_leaves: Mapping[str, bytes]
+    presence: bytes = FULL_PRESENCE
+
+
+def hashed(block: Block | StoredBlock, t_base: int) -> HashedBlock:
+    """For the content hash; ``t_base`` = stamp of the episode's lowest frame.
+
+    A stored block's ``t_leaf`` was taken against the base known then: a lower frame makes the episode dirty, and
+    dirty episodes are hashed from their reloaded blocks.
+    """
+    if isinstance(block, StoredBlock):
+        return HashedBlock(block.index, block.presence, {**block.value_leaves, TIME: block.t_leaf})
+    leaves = block.value_leaves()
+    leaves[TIME] = leaf(block.t_ns[block.where()] - t_base)
+    return HashedBlock(block.index, presence_bitmap(block.seq()), leaves)

@@ -1,0 +1,327 @@
+"""One episode in flight: its facts, its open blocks and the frontier of its live metrics; decides nothing by time."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Final
+
+import numpy as np
+
+from kinestream.schemas.content_hash import BLOCK, TIME, leaf
+from kinestream.schemas.errors import LayoutError
+from kinestream.schemas.frames import Float32, FrameChunk
+from kinestream.schemas.layout import Layout
+from kinestream.streams.assembly.block import Block, StoredBlock
+from kinestream.streams.assembly.values import BlockRow, JsonDict, LogRecord, Word
+from kinestream.streams.quality import EpisodeJudge, Frames, LampBook
+
+OPEN: Final = "OPEN"
+ENDED: Final = "ENDED"
+CLOSING: Final = "CLOSING"
+
+DAY_MS: Final = 86_400_000
+
+
+@dataclass(slots=True)
+class History:
+    """What is known of earlier revisions; revision 0 = never closed."""
+
+    revision: int = 0
+    first_closed_ms: int = 0
+    status: str = ""
+    compared: JsonDict = field(default_factory=dict)
+
+
+class Episode:
+    """State of one episode. Mutated only by its partition's assembler."""
+
+    def __init__(self, start: Word, stored_day: int, judge: EpisodeJudge) -> None:
+        self.start = start
+        self.id: str = start.value["episode_id"]
+        self.robot_id: str = start.value["robot_id"]
+        self.layout = Layout.from_avro(start.value)
+        self.stored_day = stored_day
+        self.marks: list[Word] = []
+        self.end: Word | None = None
+        self.superseded_ms = -1
+        self.phase = OPEN
+        self.closing_status = ""
+        self.history = History()
+        #: broker time of the last late record of a reopened episode
+        self.late_ms = -1
+        self.journal_version = 0
+        #: first offset whose effect waits for a journal row; -1 = none
+        self.journal_pending = -1
+        self.deferred: list[LogRecord] = []
+
+        self.blocks: dict[int, Block] = {}
+        self.stored: dict[int, StoredBlock] = {}
+        self.unique = 0
+        self.duplicates = 0
+        self.conflicting = 0
+        self.highest_seq = -1
+        self.last_frame_ms = start.broker_ms
+
+        self.judge = judge
+        self.lamps = LampBook()
+        self.frontier = 0
+        self.hole_since_ms = -1
+        self.dirty = False
+        #: frames the judge has seen, and frames that came behind the frontier
+        self.judged = 0
+        self.behind = 0
+        self.first_missing = -1
+        #: frames that came after the first close
+        self.late_frames = 0
+        #: broker time at which the assembler looks at it again
+        self.wake_ms = 1 << 62
+        self._next_seq = 0
+
+    # -- facts ------------------------------------------------------------
+
+    @property
+    def n_total(self) -> int:
+        """Frames the end mark announces, else highest number + 1."""
+        return int(self.end.value["n_total"]) if self.end else self.highest_seq + 1
+
+    @property
+    def whole(self) -> bool:
+        """The end mark is here, and every frame it announces."""
+        return self.end is not None and self.unique == self.n_total
+
+    @property
+    def reopened(self) -> bool:
+        """It was closed before."""
+        return self.history.revision > 0
+
+    def words(self) -> Iterator[Word]:
+        """Every record but the chunks."""
+        yield self.start
+        yield from self.marks
+        if self.end:
+            yield self.end
+
+    def last_offset(self) -> int:
+        """Offset of the last record that counts."""
+        blocks = [block.last_offset for block in self.all_blocks()]
+        return max(*blocks, *(word.offset for word in self.words()), self.start.offset)
+
+    def all_blocks(self) -> list[Block | StoredBlock]:
+        """Blocks in memory and what is left of those in the store."""
+        return [*self.blocks.values(), *self.stored.values()]
+
+    def hold(self, offset: int) -> None:
+        """The watermark may not pass ``offset`` until the next journal row is durable."""
+        if self.journal_pending < 0:
+            self.journal_pending = offset
+
+    # -- frames -----------------------------------------------------------
+
+    def refuse(self, chunk: FrameChunk) -> str:
+        """Why a chunk does not fit this episode, or an empty text."""
+        n = len(chunk)
+        if chunk.layout_id != self.layout.layout_id:
+            return f"layout {chunk.layout_id.hex()} where the start declared {self.layout.layout_id.hex()}"
+        if n == 0 or chunk.first_seq < 0:
+            return f"{n} frames from number {chunk.first_seq}"
+        if not np.isfinite(chunk.offset_s).all():
+            return "a stamp that is not a number"
+        sizes = {name: len(values) for name, values in chunk.channels.items()}
+        wanted = {name: n * width for name, width in self.layout.widths.items()}
+        if sizes != wanted:
+            return f"{n} frames with {sizes} values where the layout says {wanted}"
+        if self.end and chunk.first_seq + n > self.n_total:
+            return f"frame {chunk.first_seq + n - 1} where the end mark announces {self.n_total} frames"
+        return ""
+
+    def add(self, record: LogRecord, chunk: FrameChunk) -> int:
+        """Take a chunk that fits; returns how many frames were new."""
+        t_ns, n = chunk.t_ns, len(chunk)
+        rows = {name: chunk.channels[name].reshape(n, width) for name, width in self.layout.widths.items()}
+        in_order = chunk.first_seq >= self._next_seq
+        taken = added = 0
+        while taken < n:
+            index, first = divmod(chunk.first_seq + taken, BLOCK)
+            count = min(n - taken, BLOCK - first)
+            piece = rows if count == n else {name: v[taken : taken + count] for name, v in rows.items()}
+            block = self._block(index)
+            got = block.take(first, t_ns[taken : taken + count], piece, record.offset, record.broker_ms, in_order)
+            added += got.added
+            self.duplicates += got.duplicates
+            self.conflicting += got.conflicting
+            taken += count
+        self._count(chunk.first_seq, n, added, record.broker_ms)
+        return added
+
+    def _block(self, index: int) -> Block:
+        block = self.blocks.get(index)
+        if block is None:
+            block = self.blocks[index] = Block(index, self.layout.widths)
+        return block
+
+    def _count(self, first_seq: int, n: int, added: int, broker_ms: int) -> None:
+        if added:
+            self.unique += added
+            if self.reopened and broker_ms > self.history.first_closed_ms:
+                self.late_frames += added
+            self.last_frame_ms = broker_ms
+            if first_seq < self.frontier:
+                self.dirty = True
+                self.behind += added
+        last = first_seq + n
+        self._next_seq = max(self._next_seq, last)
+        self.highest_seq = max(self.highest_seq, last - 1)
+
+    # -- the frontier of live metrics ---------------------------------------
+
+    def advance(self, now_ms: int, hole_ms: int) -> None:
+        """Judge every frame the frontier can reach; a hole is waited for ``hole_ms``, then skipped."""
+        self._run()
+        while self.frontier <= self.highest_seq:
+            if self.hole_since_ms < 0:
+                self.hole_since_ms = now_ms
+            if now_ms - self.hole_since_ms < hole_ms:
+                return
+            self.skip_hole()
+            self._run()
+        self.hole_since_ms = -1
+
+    def skip_hole(self) -> None:
+        """Go on at the next frame there is."""
+        if self.first_missing < 0:
+            self.first_missing = self.frontier
+        ahead = [index for index in self.blocks if (index + 1) * BLOCK > self.frontier and self.blocks[index].count]
+        for index in sorted(ahead):
+            first = max(self.frontier - index * BLOCK, 0)
+            here = np.flatnonzero(self.blocks[index].present[first:])
+            if len(here):
+                self.frontier = index * BLOCK + first + int(here[0])
+                self.hole_since_ms = -1
+                return
+        self.frontier = self.highest_seq + 1
+
+    def finish_frontier(self) -> None:
+        """Judge all that is left, holes or not: nothing more is waited for."""
+        self._run()
+        while self.frontier <= self.highest_seq:
+            self.skip_hole()
+            self._run()
+
+    def _run(self) -> None:
+        while True:
+            index, first = divmod(self.frontier, BLOCK)
+            block = self.blocks.get(index)
+            if block is None:
+                return
+            last = _run_end(block, first)
+            if last == first:
+                return
+            self.judge.advance(frames_of(block, first, last))
+            self.frontier = index * BLOCK + last
+            self.judged += last - first
+            if last < BLOCK:
+                return
+
+    # -- rows and blocks ------------------------------------------------------
+
+    def block_row(self, block: Block) -> BlockRow:
+        """The row of a block as it stands."""
+        where = block.where()
+        t_ns = block.t_ns[where]
+        leaves = block.value_leaves()
+        leaves[TIME] = leaf(t_ns - t_ns[0])
+        return BlockRow(
+            self.id,
+            self.robot_id,
+            self.stored_day,
+            block.index,
+            block.last_offset,
+            block.duplicates,
+            block.conflicts,
+            block.reordered,
+            block.seq(),
+            t_ns,
+            block.broker_ms[where],
+            {name: values[where] for name, values in block.channels.items()},
+            leaves,
+        )
+
+    def t_base(self) -> int:
+        """Stamp of the lowest frame present, ns."""
+        index = min((*self.blocks, *self.stored))
+        if index in self.stored:
+            return self.stored[index].t_first
+        block = self.blocks[index]
+        return int(block.t_ns[block.present.argmax()])
+
+    def t_end(self) -> int:
+        """Stamp of the highest frame present, ns."""
+        index = max((*self.blocks, *self.stored))
+        if index in self.stored:
+            return self.stored[index].t_last
+        block = self.blocks[index]
+        return int(block.t_ns[np.flatnonzero(block.present)[-1]])
+
+    def free(self, block: Block, row: BlockRow) -> None:
+        """Forget a full, stored and judged block but for its leaves."""
+        values = {name: digest for name, digest in row.leaves.items() if name != TIME}
+        t_leaf = leaf(row.t_ns - self.t_base())
+        self.stored[block.index] = StoredBlock(
+            block.index, block.last_offset, block.duplicates, int(row.t_ns[0]), int(row.t_ns[-1]), t_leaf, values
+        )
+        del self.blocks[block.index]
+
+    def put_back(self, row: BlockRow) -> None:
+        """Hold a stored block in memory again, so that a further copy of its frames can be compared."""
+        self.stored.pop(row.block, None)
+        self.blocks[row.block] = block_of(row, self.layout.widths)
+
+
+def _run_end(block: Block, first: int) -> int:
+    if block.count == BLOCK:
+        return BLOCK
+    ahead = block.present[first:]
+    absent = int(ahead.argmin())
+    return BLOCK if ahead[absent] else first + absent
+
+
+def frames_of(block: Block, first: int, last: int) -> Frames:
+    """Frames ``first`` .. ``last - 1`` of a block, as views."""
+    base = block.index * BLOCK
+    channels: dict[str, Float32] = {name: values[first:last] for name, values in block.channels.items()}
+    return Frames(np.arange(base + first, base + last, dtype=np.int64), block.t_ns[first:last], channels)
+
+
+def block_of(row: BlockRow, widths: Mapping[str, int]) -> Block:
+    """A block in memory from its row."""
+    block = Block(row.block, widths)
+    at = row.seq - row.block * BLOCK
+    block.t_ns[at] = row.t_ns
+    block.broker_ms[at] = row.broker_ms
+    block.present[at] = True
+    for name, values in block.channels.items():
+        if name not in row.channels:
+            raise LayoutError(f"block {row.block} of {row.episode_id} has no channel {name!r}: the row is not ours")
+        values[at] = row.channels[name]
+    block.count = len(at)
+    block.duplicates, block.conflicts, block.reordered = row.duplicates, row.conflicts, row.reordered
+    block.last_offset = row.last_offset
+    return block
+
+
+def load_blocks(episode: Episode, rows: Sequence[BlockRow]) -> None:
+    """Rebuild counts, frontier and metrics from stored rows, ascending, each with all its frames."""
+    for row in sorted(rows, key=lambda r: r.block):
+        block = episode.blocks[row.block] = block_of(row, episode.layout.widths)
+        episode.unique += block.count
+        episode.duplicates += block.duplicates
+        episode.conflicting += block.conflicts
+        episode.highest_seq = max(episode.highest_seq, int(row.seq[-1]))
+        episode.last_frame_ms = max(episode.last_frame_ms, int(row.broker_ms.max()))
+        if episode.reopened:
+            episode.late_frames += int((row.broker_ms > episode.history.first_closed_ms).sum())
+        episode.advance(episode.last_frame_ms, hole_ms=1 << 62)
+        if block.count == BLOCK and episode.frontier >= (block.index + 1) * BLOCK:
+            episode.free(block, row)
+    episode._next_seq = episode.highest_seq + 1

@@ -1,0 +1,176 @@
+"""What goes into the assembler and what comes out: plain values, no behaviour."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Final, TypeAlias
+
+from kinestream.schemas.frames import Float32, Int64
+from kinestream.schemas.settings import Settings
+from kinestream.streams.quality import Finding
+
+JsonDict: TypeAlias = dict[str, Any]
+
+#: Statuses of docs/contract.md that an episode can close with today.
+COMPLETE: Final = "COMPLETE"
+CORRUPT: Final = "CORRUPT"
+INCOMPLETE: Final = "INCOMPLETE"
+TIMED_OUT: Final = "TIMED_OUT"
+SUPERSEDED: Final = "SUPERSEDED"
+
+#: Dead-letter reasons.
+UNDECODABLE: Final = "UNDECODABLE"
+UNKNOWN_SCHEMA: Final = "UNKNOWN_SCHEMA"
+INCONSISTENT: Final = "INCONSISTENT"
+NO_START: Final = "NO_START"
+WRONG_PARTITION: Final = "WRONG_PARTITION"
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """One partition of one topic of one cluster."""
+
+    cluster_id: str
+    topic: str
+    partition: int
+
+
+@dataclass(slots=True, eq=False)
+class LogRecord:
+    """A record of the log, decoded. ``broker_ms`` is the broker's time; ``raw`` the framed bytes as they came."""
+
+    offset: int
+    broker_ms: int
+    key: bytes
+    raw: bytes
+    record: str
+    value: Any
+    schema_id: int
+
+
+@dataclass(frozen=True, slots=True)
+class DeadLetter:
+    """A record that cannot be used, and why; its bytes are kept."""
+
+    offset: int
+    broker_ms: int
+    key: bytes
+    raw: bytes
+    reason: str
+    text: str
+    schema_id: int = -1
+
+
+@dataclass(slots=True, eq=False)
+class BlockRow:
+    """One row of ``frame_blocks``: all frames of a block so far, in frame order.
+
+    ``seq``, ``t_ns``, ``broker_ms``: int64 (n,); ``channels``: float32 (n, width) by name;
+    ``leaves``: xxh3-128 by channel name, ``t`` relative to this block's first frame.
+    """
+
+    episode_id: str
+    robot_id: str
+    stored_day: int
+    block: int
+    last_offset: int
+    duplicates: int
+    conflicts: int
+    reordered: int
+    seq: Int64
+    t_ns: Int64
+    broker_ms: Int64
+    channels: Mapping[str, Float32]
+    leaves: Mapping[str, bytes]
+
+    @property
+    def version(self) -> int:
+        """Frames present << 48 | last_offset: grows with every frame and every duplicate."""
+        return len(self.seq) << 48 | self.last_offset
+
+
+@dataclass(frozen=True, slots=True)
+class JournalRow:
+    """One row of ``journal``: what is in flight. ``start``, ``marks`` and ``end`` are framed records."""
+
+    episode_id: str
+    version: int
+    stored_day: int
+    phase: str
+    facts: JsonDict
+    start: bytes
+    marks: tuple[bytes, ...]
+    end: bytes
+    closed: JsonDict = field(default_factory=dict)
+    event: bytes = b""
+    is_deleted: bool = False
+
+
+@dataclass(slots=True)
+class Word:
+    """A record other than a chunk that belongs to an episode: where it stands, its framed bytes, its fields."""
+
+    offset: int
+    broker_ms: int
+    raw: bytes
+    value: Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Loaded:
+    """An episode as the store holds it: from ``journal`` while in flight, from ``episodes`` once closed."""
+
+    episode_id: str
+    stored_day: int
+    facts: JsonDict
+    start: Word
+    marks: tuple[Word, ...] = ()
+    end: Word | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class FindingChange:
+    """A finding that was raised, updated or cleared; ``revision`` 0 while the episode is open."""
+
+    state: str
+    finding: Finding
+    episode: JsonDict
+    provisional: bool
+    revision: int
+    broker_ms: int
+
+
+@dataclass(frozen=True, slots=True)
+class Closed:
+    """A closed episode: its row (columns of ``episodes``), its event (fields of EpisodeCompleted), its findings."""
+
+    episode_id: str
+    row: JsonDict
+    event: JsonDict
+    findings: tuple[FindingChange, ...]
+    journal: JournalRow
+
+
+@dataclass(frozen=True, slots=True)
+class Deadlines:
+    """Broker milliseconds of docs/contract.md, "Closing" and "Live metrics"."""
+
+    hole_ms: int
+    incomplete_ms: int
+    silence_ms: int
+    robot_silence_ms: int
+    superseded_ms: int
+    block_age_ms: int
+
+    @classmethod
+    def of(cls, settings: Settings) -> Deadlines:
+        """From the settings' seconds."""
+        return cls(
+            hole_ms=int(settings.hole_wait_s * 1000),
+            incomplete_ms=int(settings.incomplete_after_s * 1000),
+            silence_ms=int(settings.silence_s * 1000),
+            robot_silence_ms=int(settings.robot_silence_s * 1000),
+            superseded_ms=int(settings.superseded_after_s * 1000),
+            block_age_ms=int(settings.block_age_s * 1000),
+        )

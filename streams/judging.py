@@ -1,0 +1,45 @@
+"""From an EpisodeStart to the judge of its episode: what the robot's model says of the joints it sends."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from kinestream.schemas.layout import Layout
+from kinestream.schemas.models import RobotModel, find_model
+from kinestream.streams.quality import Context, EpisodeJudge
+
+
+def judge_for(start: Mapping[str, Any], layout: Layout) -> EpisodeJudge:
+    """A judge for an episode; an unknown model is judged on what needs no model (limits NaN)."""
+    return EpisodeJudge(context_of(start, layout))
+
+
+def context_of(start: Mapping[str, Any], layout: Layout) -> Context:
+    """What is known before the first frame. ``start``: the fields of an EpisodeStart."""
+    model = find_model(start["model_id"])
+    unknown = np.full(len(layout.joints), np.nan)
+    limits = model.limits(layout.joints) if model else None
+    return Context(
+        episode_id=start["episode_id"],
+        joints=layout.joints,
+        channels=tuple((c.name, c.width) for c in layout.channels),
+        lower=limits.lower if limits else unknown,
+        upper=limits.upper if limits else unknown,
+        velocity=limits.velocity if limits else unknown,
+        model_known=model is not None,
+        nominal_rate_hz=start["nominal_rate_hz"],
+        stamp_resolution_ns=start["stamp_resolution_ns"],
+        prismatic=_of_type(model, layout, "prismatic"),
+        continuous=_of_type(model, layout, "continuous"),
+        element_names={c.name: c.element_names for c in layout.channels if c.element_names},
+    )
+
+
+def _of_type(model: RobotModel | None, layout: Layout, kind: str) -> np.ndarray[Any, np.dtype[np.bool_]] | None:
+    if model is None:
+        return None
+    of_kind = {joint.name for joint in model.joints if joint.type == kind}
+    return np.array([name in of_kind for name in layout.joints])

@@ -1,0 +1,1 @@
+"""The batch transport: Faust over whole fetches and a low watermark."""
