@@ -40,17 +40,20 @@ class _Joint:
 class Jumps:
     """I8 jump: |q_k - q_(k-1)| > m vmax D_k, D from the stamps, m = 1 SUSPECT, m = 2 FAIL (open checkers' factor).
 
-    vmax is the robot description's. Neighbours are the frames that exist: over missing numbers D is longer and allows
+    vmax is the robot description's. D counts at least half a nominal period: a stamp that comes late makes the next
+    interval short, which is T2's. Neighbours are the frames that exist: over missing numbers D is longer and allows
     more. Not evaluated where D <= 0, where either value is not a number, or for joints without vmax. Merges exactly.
     """
 
-    __slots__ = ("_quick", "joints", "rules", "velocity")
+    __slots__ = ("_least_ns", "_quick", "joints", "rules", "velocity")
 
     def __init__(self, context: Context, rules: Rules) -> None:
         velocity = np.asarray(context.velocity, np.float64)
         known = np.isfinite(velocity) & (velocity > 0) & context.model_known
         self.velocity = np.where(known, velocity, NONE)
         self._quick = np.where(known, velocity * rules.jump_suspect * _CAUTION / SECOND, np.inf).astype(np.float32)
+        rate = context.nominal_rate_hz
+        self._least_ns = round(rules.jump_least_period * SECOND / rate) if rate > 0 else 0
         self.rules = rules
         self.joints: dict[int, _Joint] = {}
 
@@ -65,18 +68,18 @@ class Jumps:
         step = np.subtract(bench.rows_tail, bench.rows_head, out=bench.step)
         np.absolute(step, out=step)
         np.maximum.reduce(step, axis=0, out=shop.widest)
-        np.multiply(self._quick, np.float32(shortest_ns), out=shop.highest)
+        np.multiply(self._quick, np.float32(max(shortest_ns, self._least_ns)), out=shop.highest)
         np.less_equal(shop.widest, shop.highest, out=shop.ok[0])
         if 0 in shop.ok_bytes:
             self._judge(bench.rows, bench.period, frames, np.flatnonzero(~shop.ok[0]))
 
     def _judge(self, rows: Singles, period: Integers, frames: Frames, columns: Integers) -> None:
         q = rows[:, columns].astype(np.float64)
-        seconds = period / SECOND
+        seconds = np.maximum(period, self._least_ns) / SECOND
         with np.errstate(invalid="ignore"):
             step = np.abs(q[1:] - q[:-1])
             allowed = np.outer(seconds, self.velocity[columns]) * (1 + SLACK)
-            jumps = (step > allowed * self.rules.jump_suspect) & np.isfinite(step) & (seconds > 0)[:, None]
+            jumps = (step > allowed * self.rules.jump_suspect) & np.isfinite(step) & (period > 0)[:, None]
         for c in np.flatnonzero(jumps.any(axis=0)).tolist():
             self._record(int(columns[c]), jumps[:, c], step[:, c], allowed[:, c], seconds, frames)
 

@@ -41,12 +41,12 @@ class Missing:
 
     def look(self, frames: Frames, channels: tuple[tuple[str, int], ...]) -> None:
         """Count the non-finite values of these channels; one dot product a channel when there are none."""
-        for name, _ in channels:
-            values = frames.channels[name]
-            flat = values.reshape(-1)
-            # NaN and Inf survive a sum of squares; an overflow of large finite values only costs the exact look
-            if not isfinite(np.dot(flat, flat)):
-                self.count(name, frames)
+        with np.errstate(over="ignore"):
+            for name, _ in channels:
+                flat = frames.channels[name].reshape(-1)
+                # NaN and Inf survive a sum of squares; an overflow of large finite values only costs the exact look
+                if not isfinite(np.dot(flat, flat)):
+                    self.count(name, frames)
 
     def count(self, channel: str, frames: Frames) -> None:
         """Count the non-finite values of one channel, exactly."""

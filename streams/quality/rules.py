@@ -61,6 +61,8 @@ class Rules:
     #: I8: multiples of the joint's fastest speed
     jump_suspect: float = 1.0
     jump_fail: float = 2.0
+    #: I8: nominal periods an interval counts at least, so that an uneven stamp is not read as a fast joint
+    jump_least_period: float = 0.5
     #: E6: seconds
     shortest_s: float = 1.0
     #: shares and rates are judged live only over at least so many frames and seconds

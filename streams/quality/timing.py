@@ -138,6 +138,21 @@ class Timing:
         """Whether every stamp so far is index/rate within the tolerance (T11's formula, whatever the length)."""
         return self.nominal > 0 and max(self.high, -self.low) <= self._tolerance
 
+    def rate(self, span: Span) -> float:
+        """T1: (n-1)/(t_n - t_1) in Hz; NaN where time does not advance."""
+        return (span.frames - 1) / span.seconds if span.last_t > span.first_t else NONE
+
+    def steady_rate(self, span: Span) -> float:
+        """The rate without gaps and intervals over missing numbers, Hz: one pause in a short take is no slow loop.
+
+        Where those are half of all intervals they are the rate, and nothing is left out.
+        """
+        n = span.frames - 1
+        ns = span.last_t - span.first_t - self.odd_sum - self.odd * self._period_ns
+        if 2 * self.odd >= n or ns <= 0:
+            return self.rate(span)
+        return (n - self.odd) * SECOND / ns
+
     def jitter(self, span: Span, *, steady: bool) -> float:
         """T2: std(D)/T0, population, from exact integer sums; NaN without intervals."""
         n = span.frames - 1
@@ -156,12 +171,12 @@ class Timing:
 def rate_finding(timing: Timing, context: Context, rules: Rules, span: Span, live: bool) -> list[Finding]:
     """T1 effective rate: (n-1)/(t_n - t_1), Hz, against the nominal rate.
 
-    10 % is the default tolerance of ROS diagnostics, 30 % our proposal.
+    10 % is the default tolerance of ROS diagnostics, 30 % our proposal. Judged on :meth:`Timing.steady_rate`.
     """
     nominal = context.nominal_rate_hz
     if live and (span.frames < rules.live_frames or span.seconds < rules.live_s):
         return []
-    rate = effective_rate(span)
+    rate = timing.steady_rate(span)
     error = abs(rate - nominal) / nominal
     if not error > rules.rate_suspect * (1 + SLACK):
         return []
@@ -181,11 +196,6 @@ def rate_finding(timing: Timing, context: Context, rules: Rules, span: Span, liv
             message=message,
         )
     ]
-
-
-def effective_rate(span: Span) -> float:
-    """(n-1)/(t_n - t_1) in Hz; NaN where time does not advance."""
-    return (span.frames - 1) / span.seconds if span.last_t > span.first_t else NONE
 
 
 def jitter_finding(timing: Timing, context: Context, rules: Rules, span: Span) -> list[Finding]:
@@ -260,24 +270,28 @@ def synthetic(timing: Timing, rules: Rules, span: Span, live: bool) -> bool:
 
 
 def timing_values(timing: Timing, rules: Rules, span: Span, flags: dict[str, Flag]) -> list[MetricValue]:
-    """The rows T1, T2, T2.steady, T4 (count), T4.longest, T4.sum, T11; ``flags`` are the findings' by metric."""
+    """The rows T1, T2 (each also .steady), T4 (count, .longest, .sum) and T11; ``flags`` are the findings' by metric.
+
+    A value is what its formula gives; NOT_EVALUATED says that nothing was concluded from it.
+    """
     made = synthetic(timing, rules, span, live=False)
-    judged = timing.nominal > 0 and span.frames >= 2 and not made
+    known = timing.nominal > 0
+    judged = known and span.frames >= 2 and not made
     spread = judged and span.frames - 1 - timing.odd >= rules.jitter_intervals
-    steady = timing.jitter(span, steady=True) if spread else NONE
-    rate = NONE if made or span.frames < 2 else effective_rate(span)
+    rate, steady = timing.rate(span), timing.steady_rate(span)
     rows = [
         ("T1", rate, "Hz", judged and rate == rate),
-        ("T2", timing.jitter(span, steady=False) if spread else NONE, "ratio", spread),
-        ("T2.steady", steady, "ratio", spread),
-        ("T4", float(timing.gaps.count) if judged else NONE, "gaps", judged),
-        ("T4.longest", timing.longest / SECOND if judged else NONE, "s", judged),
-        ("T4.sum", timing.gap_ns / SECOND if judged else NONE, "s", judged),
+        ("T1.steady", steady if known else NONE, "Hz", judged and rate == rate),
+        ("T2", timing.jitter(span, steady=False), "ratio", spread),
+        ("T2.steady", timing.jitter(span, steady=True), "ratio", spread),
+        ("T4", float(timing.gaps.count) if known else NONE, "gaps", judged),
+        ("T4.longest", timing.longest / SECOND if known else NONE, "s", judged),
+        ("T4.sum", timing.gap_ns / SECOND if known else NONE, "s", judged),
     ]
     values = []
     for metric, value, unit, evaluated in rows:
         flag = flags.get(metric.partition(".")[0], Flag.GOOD) if evaluated else Flag.NOT_EVALUATED
         values.append(MetricValue(metric, "", value, unit, flag))
-    known = timing.nominal > 0 and span.frames >= rules.synthetic_frames
-    flag = (Flag.SUSPECT if made else Flag.GOOD) if known else Flag.NOT_EVALUATED
-    return [*values, MetricValue("T11", "", float(made) if known else NONE, "", flag)]
+    long_enough = known and span.frames >= rules.synthetic_frames
+    flag = (Flag.SUSPECT if made else Flag.GOOD) if long_enough else Flag.NOT_EVALUATED
+    return [*values, MetricValue("T11", "", float(made) if long_enough else NONE, "", flag)]

@@ -1,0 +1,86 @@
+"""Final equals batch: however a take is cut into fetches, and from whatever parts it is merged."""
+
+from __future__ import annotations
+
+from itertools import pairwise
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from kinestream.schemas.errors import ContractError
+from tests.unit.quality_samples import batch, context, judge, part, take, value, whole, without
+
+PLACES = st.integers(0, 599)
+
+
+@st.composite
+def troubled_takes(draw):
+    frames = take(600, seed=draw(st.integers(0, 99)), wobble_ns=draw(st.sampled_from([0, 50_000, 4_000_000])))
+    position = frames.channels["position"]
+    for place in draw(st.lists(PLACES, max_size=4)):
+        position[place : place + draw(st.integers(1, 40)), draw(st.integers(0, 3))] = draw(
+            st.sampled_from([np.nan, np.inf, 1.99, 2.003, -2.5, 40.0])
+        )
+    for place in draw(st.lists(PLACES, max_size=3)):
+        frames.t_ns[place:] += draw(st.sampled_from([-20_000_000, 26_000_000, 400_000_000, 3_000_000_000]))
+    for place in draw(st.lists(PLACES, max_size=3)):
+        frames.channels[draw(st.sampled_from(["velocity", "hand"]))][place, 1] = np.nan
+    return without(frames, draw(st.lists(PLACES, max_size=5)))
+
+
+CUTS = st.lists(st.integers(1, 590), max_size=12, unique=True)
+
+
+def same(one, other):
+    assert one.verdict == other.verdict
+    assert one.findings == other.findings
+    for a, b in zip(one.metrics, other.metrics, strict=True):
+        assert (a.id, a.joint, a.unit, a.flag) == (b.id, b.joint, b.unit, b.flag)
+        assert a.value == pytest.approx(b.value, rel=1e-9, nan_ok=True)
+
+
+@settings(max_examples=120, deadline=None)
+@given(troubled_takes(), CUTS)
+def test_the_cuts_of_the_fetches_change_nothing(frames, cuts):
+    same(judge(frames, cuts).final(whole(frames)), judge(frames).final(whole(frames)))
+
+
+@settings(max_examples=120, deadline=None)
+@given(troubled_takes(), CUTS, st.randoms(use_true_random=False))
+def test_parts_merge_to_the_whole_in_any_grouping(frames, cuts, random):
+    edges = [0, *sorted(cut for cut in cuts if cut < len(frames.seq)), len(frames.seq)]
+    parts = [judge(part(frames, a, b)) for a, b in pairwise(edges)]
+    while len(parts) > 1:
+        place = random.randrange(len(parts) - 1)
+        parts[place].merge(parts.pop(place + 1))
+    same(parts[0].final(whole(frames)), judge(frames).final(whole(frames)))
+
+
+@settings(max_examples=60, deadline=None)
+@given(troubled_takes(), CUTS)
+def test_the_stream_agrees_with_the_formulas_over_the_whole_take(frames, cuts):
+    judgement = judge(frames, cuts).final(whole(frames))
+    for metric, expected in batch(frames, context()).items():
+        row = value(judgement, metric)
+        if row.flag != "NOT_EVALUATED" and not np.isnan(expected):
+            assert row.value == pytest.approx(expected, rel=1e-9, abs=1e-12), metric
+
+
+def test_a_merged_judge_goes_on_judging_the_frames_that_follow():
+    frames = take()
+    frames.channels["position"][149:152, 1] = 2.5
+    first, second = judge(part(frames, 0, 150)), judge(part(frames, 150, 200))
+    first.merge(second)
+    first.advance(part(frames, 200, 400))
+    same(first.final(whole(frames)), judge(frames).final(whole(frames)))
+
+
+def test_parts_out_of_order_or_of_two_episodes_do_not_merge():
+    frames = take()
+    early, late = judge(part(frames, 0, 200)), judge(part(frames, 200, 400))
+    with pytest.raises(ContractError, match="in frame order"):
+        late.merge(early)
+    with pytest.raises(ContractError, match="another-take"):
+        early.merge(judge(part(frames, 200, 400), known=context(episode_id="another-take")))
