@@ -3,7 +3,6 @@
 import json
 
 import numpy as np
-import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
@@ -11,49 +10,9 @@ from kinestream.producers.recordings import open_recording
 from kinestream.schemas.errors import RecordingError, UnknownModelError
 from kinestream.schemas.layout import Layout
 from kinestream.schemas.models import load_model
+from tests.plugins.recordings import columns, write_episode
 
 G1 = "g1-inspire-lerobot-v21"
-NAMES = ["kRightElbow", "kLeftElbow", "kLeftHandPinky"]
-
-
-def columns(frames=5, seed=0):
-    """Three values a frame: two joints, not in the model's order, and one of a hand."""
-    rng = np.random.default_rng(seed)
-    return {
-        "observation.state": rng.normal(size=(frames, 3)).astype(np.float32),
-        "action": rng.normal(size=(frames, 3)).astype(np.float32),
-        "timestamp": (np.arange(frames) / 30).astype(np.float32),
-        "frame_index": np.arange(frames),
-    }
-
-
-def write_episode(folder, number, values):
-    path = folder / "data" / "chunk-000" / f"episode_{number:06d}.parquet"
-    path.parent.mkdir(parents=True, exist_ok=True)
-    pq.write_table(pa.table({k: pa.array(list(v)) for k, v in values.items()}), path)
-    return path
-
-
-@pytest.fixture
-def data_set(tmp_path):
-    """A sound data set of three declared episodes, of which the second is not there."""
-    folder = tmp_path / "little"
-    (folder / "meta").mkdir(parents=True)
-    info = {
-        "codebase_version": "v2.1",
-        "robot_type": "Unitree_G1_Inspire",
-        "total_episodes": 3,
-        "chunks_size": 1000,
-        "fps": 30,
-        "data_path": "data/chunk-{episode_chunk:03d}/episode_{episode_index:06d}.parquet",
-        "features": {"observation.state": {"names": [NAMES]}, "action": {"names": [NAMES]}},
-    }
-    (folder / "meta" / "info.json").write_text(json.dumps(info))
-    rows = [json.dumps({"episode_index": i, "tasks": [f"task {i}"], "length": 5}) for i in range(3)]
-    (folder / "meta" / "episodes.jsonl").write_text("\n".join(rows))
-    for number in (0, 2):
-        write_episode(folder, number, columns(seed=number))
-    return folder
 
 
 def change_info(folder, **changes):
