@@ -22,7 +22,7 @@ GAP_TAKE = 5.0
 #: A teleport covers this many times what the joint could in one period.
 TELEPORT = 3.0
 #: How far beyond its limit a joint is driven, in tolerances; and how long it stays there, s.
-BEYOND = 4.0
+BEYOND = 8.0
 STAY = 0.35
 
 
