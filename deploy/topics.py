@@ -49,8 +49,15 @@ def ensure_topics(bootstrap: str, tenant: str, timeout_s: float = 30.0) -> dict[
 
 
 def _admin(bootstrap: str) -> AdminClient:
-    # log_level 2: a broker that is not there is our error's text, not librdkafka's ten lines a second
-    return AdminClient({"bootstrap.servers": bootstrap, "log_level": 2, "socket.connection.setup.timeout.ms": 5000})
+    return AdminClient(
+        {
+            "bootstrap.servers": bootstrap,
+            # a broker that is not there is our error's text, not librdkafka's ten lines a second
+            "log_level": 2,
+            # 10 s by default: a broker that comes up would be noticed that late
+            "reconnect.backoff.max.ms": 200,
+        }
+    )
 
 
 def _metadata(admin: AdminClient, bootstrap: str, timeout_s: float) -> Any:

@@ -38,6 +38,10 @@ class Settings:
     cache: str = ""
     #: what the local stack runs as broker: "kafka", "test" (librdkafka's in-process test broker) or "auto"
     broker: str = "auto"
+    #: ports of the local stack on 127.0.0.1; 0 = its usual one (19092, 18081, 18123), or another while that is taken
+    kafka_port: int = 0
+    registry_port: int = 0
+    store_port: int = 0
     #: prefix of every topic; a maker, or the hub itself
     tenant: str = "hub"
     #: zone of "today" and of shifts on boards; never part of a key

@@ -6,13 +6,14 @@ It is run by its path (``python -I -S process.py``), so that a child costs 15 ms
 from __future__ import annotations
 
 import ctypes
+import json
 import os
 import signal
 import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -28,6 +29,18 @@ def bound(command: Sequence[str], parent: int | None = None) -> list[str]:
     """
     expected = [] if parent is None else ["--parent", str(parent)]
     return [sys.executable, "-I", "-S", str(Path(__file__).resolve()), *expected, "--", *command]
+
+
+def write_spec(path: Path, command: Sequence[str], environment: Mapping[str, str]) -> None:
+    """Record what :func:`bound_to_spec` will run: a supervisor's own file cannot quote every path and value."""
+    partial = path.with_name(path.name + ".part")
+    partial.write_text(json.dumps({"command": list(command), "environment": dict(environment)}, indent=1))
+    os.replace(partial, path)
+
+
+def bound_to_spec(path: Path) -> list[str]:
+    """Like :func:`bound`, for the command and further environment that ``path`` holds when it starts."""
+    return [sys.executable, "-I", "-S", str(Path(__file__).resolve()), "--spec", str(path)]
 
 
 def spawn(command: Sequence[str], **popen: Any) -> subprocess.Popen[bytes]:
@@ -88,6 +101,10 @@ def _main(arguments: list[str]) -> None:
     if arguments[0] == "--parent":
         expected, arguments = int(arguments[1]), arguments[2:]
     _tie_to_parent(expected)
+    if arguments[0] == "--spec":
+        spec = json.loads(Path(arguments[1]).read_text())
+        os.environ.update(spec["environment"])
+        arguments = ["--", *spec["command"]]
     os.execvp(arguments[1], arguments[1:])
 
 

@@ -1,0 +1,61 @@
+"""Owns how commands speak: progress and errors on stderr, the result on stdout; it decides nothing."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, is_dataclass
+from typing import Any
+
+
+@contextmanager
+def working(title: str) -> Iterator[Callable[[str], None]]:
+    """Show on stderr that something takes time (a spinner on a terminal); the function it gives prints one line."""
+    from rich.console import Console
+
+    console = Console(stderr=True, highlight=False)
+
+    def line(text: str) -> None:
+        console.print(text, markup=False, soft_wrap=True)
+
+    if console.is_terminal:
+        with console.status(title):
+            yield line
+    else:
+        yield line
+
+
+def say(text: str) -> None:
+    """A line of the result, on stdout."""
+    print(text)
+
+
+def complain(text: str) -> None:
+    """One ``error:`` line on stderr."""
+    print(f"error: {' '.join(text.split())}", file=sys.stderr)
+
+
+def emit_json(document: Any) -> None:
+    """The one document a ``--json`` command prints on stdout; dataclasses become objects."""
+    print(json.dumps(document, default=_plain, ensure_ascii=False))
+
+
+def table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+    """A table on stdout: aligned, without frames, whole cells also when piped."""
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    shown = Table(*columns, box=None, pad_edge=False, header_style="bold")
+    for row in rows:
+        shown.add_row(*(Text.from_ansi(cell) for cell in row))
+    console = Console(highlight=False)
+    if not console.is_terminal:
+        console = Console(highlight=False, width=1000)
+    console.print(shown)
+
+
+def _plain(value: Any) -> Any:
+    return asdict(value) if is_dataclass(value) and not isinstance(value, type) else str(value)

@@ -1,0 +1,83 @@
+"""Owns what the local stack remembers between runs (``stack.json``) and which ports it takes; it starts nothing."""
+
+from __future__ import annotations
+
+import json
+import os
+from dataclasses import asdict, dataclass, field, fields, replace
+from pathlib import Path
+from typing import Final
+
+from kinestream.deploy.local.process import free_port, port_is_free
+from kinestream.schemas.errors import StackError
+from kinestream.schemas.settings import Settings
+
+#: Preferred ports: away from the usual 9092, 8081, 8123 and 6066, which often belong to somebody.
+PREFERRED: Final = {"broker": 19092, "registry": 18081, "store": 18123, "worker": 16066}
+#: The setting that pins a service's port.
+_PINS: Final = {"broker": "kafka_port", "registry": "registry_port", "store": "store_port", "worker": "worker_port"}
+
+
+@dataclass(frozen=True, slots=True)
+class Remembered:
+    """What is kept in ``stack.json``: kind of broker, ports by service, workers, and where the supervisor listens."""
+
+    broker: str = ""
+    ports: dict[str, int] = field(default_factory=dict)
+    workers: int = 0
+    socket: str = ""
+
+    @classmethod
+    def load(cls, home: Path) -> Remembered:
+        """What the last run in ``home`` left, or nothing; raises :class:`StackError` for a file that is not ours."""
+        path = home / "stack.json"
+        if not path.exists():
+            return cls()
+        try:
+            found = json.loads(path.read_text())
+            return cls(**{one.name: found[one.name] for one in fields(cls)})
+        except (ValueError, KeyError, TypeError) as problem:
+            raise StackError(f"{path} cannot be read ({problem!r}): run `kinestream down`, then delete it") from None
+
+    def save(self, home: Path) -> None:
+        """Write ``stack.json`` whole or not at all."""
+        partial = home / "stack.json.part"
+        partial.write_text(json.dumps(asdict(self), indent=1) + "\n")
+        os.replace(partial, home / "stack.json")
+
+
+def worker_names(count: int) -> list[str]:
+    """``worker``, ``worker-2``, ``worker-3`` ...: stable when the count changes."""
+    return ["worker", *(f"worker-{number}" for number in range(2, count + 1))][:count]
+
+
+def choose_ports(remembered: Remembered, names: list[str], settings: Settings) -> Remembered:
+    """Give every service a port: the pinned one, else the last one, else the preferred one, else a free one.
+
+    Nothing of the stack may be running. Raises :class:`StackError` when a pinned port is taken.
+    """
+    ports: dict[str, int] = {}
+    for name in names:
+        pinned = _pinned(name, settings)
+        if pinned and not port_is_free(pinned):
+            setting = f"KINESTREAM_{_PINS[name].upper()}"
+            raise StackError(
+                f"{setting}={pinned}: the port is in use on 127.0.0.1; stop what listens there or change it"
+            )
+        wishes = [pinned] if pinned else [remembered.ports.get(name, 0), _preferred(name)]
+        usable = (port for port in wishes if port and port not in ports.values() and port_is_free(port))
+        ports[name] = next(usable, 0) or free_port()
+    return replace(remembered, ports={**remembered.ports, **ports})
+
+
+def _pinned(name: str, settings: Settings) -> int:
+    if name not in _PINS:
+        return 0
+    given = int(getattr(settings, _PINS[name]))
+    # worker_port has a default of its own, which is for a worker by itself
+    return 0 if given == getattr(Settings(), _PINS[name]) else given
+
+
+def _preferred(name: str) -> int:
+    base, _, number = name.partition("-")
+    return PREFERRED[base] + (int(number) - 1 if number else 0)

@@ -1,0 +1,259 @@
+"""Owns the life of the local stack: broker, registry, store, workers, in order, under one supervisor.
+
+It never stops what it did not start, and never deletes data.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+from typing import Final
+from urllib.parse import urlsplit
+
+from kinestream.deploy.local import health, process
+from kinestream.deploy.local.jars import VERSION, cache_folder, kafka_jars
+from kinestream.deploy.local.java import find_java
+from kinestream.deploy.local.ports import Remembered, choose_ports, worker_names
+from kinestream.deploy.local.services import (
+    Service,
+    Services,
+    ServiceStatus,
+    addresses,
+    service_names,
+    services,
+    test_broker_address,
+    worker_environment,
+)
+from kinestream.deploy.local.supervise import Program, Supervisor
+from kinestream.deploy.topics import ensure_topics
+from kinestream.schemas.errors import BrokerError, KafkaUnavailableError, StackError, StoreError
+from kinestream.schemas.settings import Settings
+
+Progress = Callable[[str], None]
+#: How long a service may take until it is healthy, seconds: a broker that was killed first reads its whole log.
+START_S: Final = 90.0
+_GONE: Final = ("FATAL", "EXITED", "STOPPED", "UNKNOWN")
+_WHAT: Final = {"registry": "schema registry", "store": "ClickHouse", "test": "test broker", "kafka": "Apache Kafka"}
+
+
+class Stack:
+    """The local stack in ``settings.home``. Several Stack objects, in several processes, may speak of the same one."""
+
+    def __init__(self, settings: Settings) -> None:
+        self.settings = settings
+        self.home = settings.home.expanduser().resolve()
+        self._supervisor: Supervisor | None = None
+
+    def up(self, progress: Progress = lambda _: None, workers: int = 1, *, foreground: bool = False) -> Services:
+        """Start what does not run yet, and return when everything is healthy, topics and tables included.
+
+        With ``foreground`` the stack ends with the calling thread, even one that is killed. An error or Ctrl-C on the
+        way stops everything this call started. Raises BrokerError, StoreError or StackError, which say what to do.
+        """
+        if workers < 0:
+            raise StackError(f"workers={workers}: give 0 or more")
+        with self._locked():
+            memory = Remembered.load(self.home)
+            supervisor = self._reach(memory)
+            found_running = supervisor.pid() > 0
+            try:
+                if found_running:
+                    memory = self._scale(memory, supervisor, workers)
+                else:
+                    memory = self._begin(memory, supervisor, progress, workers, foreground=foreground)
+                return self._start_services(memory, supervisor, progress)
+            except BaseException:
+                if not found_running:
+                    supervisor.stop()
+                raise
+
+    def down(self) -> bool:
+        """Stop the stack, workers first; data stays. Returns whether it was running."""
+        if not self.home.exists():
+            return False
+        with self._locked():
+            supervisor = self._reach(Remembered.load(self.home))
+            running = supervisor.pid() > 0
+            supervisor.stop()
+            return running
+
+    def status(self) -> list[ServiceStatus]:
+        """Every service, in the order in which they start, asked just now."""
+        memory = Remembered.load(self.home)
+        supervisor = self._reach(memory)
+        up = supervisor.pid() > 0
+        return [self._ask(one, supervisor, up=up) for one in services(self.settings, memory, self.home)]
+
+    def services(self) -> Services:
+        """Where clients find everything; raises :class:`StackError` when neither a setting nor an earlier up says."""
+        found = self.where()
+        if not (found.kafka and found.clickhouse):
+            raise StackError(
+                f"no stack was started in {self.home}: run `kinestream up`, "
+                "or set KINESTREAM_KAFKA and KINESTREAM_CLICKHOUSE to services that run"
+            )
+        return found
+
+    def where(self) -> Services:
+        """Like :meth:`services`, with empty text for what nobody knows yet."""
+        return addresses(self.settings, Remembered.load(self.home))
+
+    def broker(self) -> str:
+        """``kafka`` or ``test``: the kind of broker that the stack runs or will run."""
+        kind = Remembered.load(self.home).broker
+        return "test" if (kind or self.settings.broker) == "test" and not self.settings.kafka else "kafka"
+
+    # -- starting ----------------------------------------------------------
+
+    def _begin(
+        self, memory: Remembered, supervisor: Supervisor, progress: Progress, workers: int, *, foreground: bool
+    ) -> Remembered:
+        kind = self._choose_broker(progress)
+        if kind != memory.broker:  # the port of one broker means nothing to the other
+            memory = replace(memory, ports={name: port for name, port in memory.ports.items() if name != "broker"})
+        memory = replace(memory, broker=kind, workers=workers)
+        names = service_names(self.settings, workers)
+        memory = choose_ports(memory, [n for n in names if n != "broker" or kind == "kafka"], self.settings)
+        test_broker_address(self.home).unlink(missing_ok=True)
+        supervisor.start(self._programs(memory), foreground=foreground)
+        memory = replace(memory, socket=supervisor.socket)
+        memory.save(self.home)
+        return memory
+
+    def _scale(self, memory: Remembered, supervisor: Supervisor, workers: int) -> Remembered:
+        if workers == memory.workers:
+            return memory
+        new = worker_names(workers)[memory.workers :]
+        memory = replace(choose_ports(memory, new, self.settings), workers=workers)
+        supervisor.update(self._programs(memory))
+        memory.save(self.home)
+        return memory
+
+    def _choose_broker(self, progress: Progress) -> str:
+        if self.settings.kafka:
+            return "elsewhere"
+        if self.settings.broker == "test":
+            return "test"
+        try:
+            find_java()
+            kafka_jars(cache_folder(self.settings.cache), progress)
+        except KafkaUnavailableError as problem:
+            if self.settings.broker == "kafka":
+                raise
+            progress(f"using the test broker, in memory only: what it holds is gone when it stops ({problem})")
+            return "test"
+        return "kafka"
+
+    def _start_services(self, memory: Remembered, supervisor: Supervisor, progress: Progress) -> Services:
+        for one in services(self.settings, memory, self.home)[:3]:
+            if one.command:
+                supervisor.run(one.name, one.command, {})
+        if memory.broker == "test":
+            memory = self._find_test_broker(memory, supervisor)
+        base, workers = (parts := services(self.settings, memory, self.home))[:3], parts[3:]
+        for one in base:
+            self._await(one, supervisor, progress, _WHAT.get(memory.broker if one.name == "broker" else one.name, ""))
+        found = addresses(self.settings, memory)
+        ensure_topics(found.kafka, self.settings.tenant)
+        self._migrate(found)
+        for one in workers:
+            environment = worker_environment(self.settings, memory, one.name, self.home)
+            supervisor.run(one.name, one.command, environment)
+        for one in workers:
+            self._await(one, supervisor, progress, "stream worker")
+        return found
+
+    def _find_test_broker(self, memory: Remembered, supervisor: Supervisor) -> Remembered:
+        address = test_broker_address(self.home)
+        process.wait_until(lambda: address.exists() or supervisor.state("broker")[0] in _GONE, START_S)
+        if not address.exists():
+            raise BrokerError(f"the test broker did not start: {self._last_line('broker')}")
+        port = int(address.read_text().rpartition(":")[2])
+        memory = replace(memory, ports={**memory.ports, "broker": port})
+        memory.save(self.home)
+        return memory
+
+    def _migrate(self, found: Services) -> None:
+        import clickhouse_connect
+        from clickhouse_connect.driver.exceptions import ClickHouseError
+
+        from kinestream.deploy.store import migrations
+
+        url = urlsplit(found.clickhouse)
+        account = {"username": self.settings.clickhouse_user, "password": self.settings.clickhouse_password}
+        try:
+            client = clickhouse_connect.get_client(
+                host=url.hostname, port=url.port or 0, interface=url.scheme, autogenerate_session_id=False, **account
+            )
+        except ClickHouseError as problem:
+            raise StoreError(
+                f"{found.clickhouse} refuses the account {self.settings.clickhouse_user!r} ({problem}): set "
+                "KINESTREAM_CLICKHOUSE_USER and KINESTREAM_CLICKHOUSE_PASSWORD to one that may make tables"
+            ) from problem
+        with client:
+            migrations.apply(client, self.settings.clickhouse_database)
+
+    def _await(self, one: Service, supervisor: Supervisor, progress: Progress, what: str) -> None:
+        if not one.command:
+            state = one.check(one.url)
+            if not state.healthy:
+                kind = {"broker": BrokerError, "store": StoreError}.get(one.name, StackError)
+                raise kind(f"the {one.name} that the settings name does not work: {state.detail}")
+            progress(f"{one.name}: {state.detail} at {one.url}, not ours")
+            return
+        began, state = time.monotonic(), health.Health(False, "")
+
+        def settled() -> bool:
+            nonlocal state
+            state = one.check(one.url)
+            return state.healthy or supervisor.state(one.name)[0] in _GONE
+
+        if not process.wait_until(settled, START_S, every_s=0.1) or not state.healthy:
+            log = self.home / "logs" / f"{one.name}.log"
+            raise StackError(f"{what} did not start: {self._last_line(one.name) or state.detail} (log: {log})")
+        version = f" {VERSION}" if what == "Apache Kafka" else ""
+        progress(f"{one.name}: {what}{version} at {one.url}, after {time.monotonic() - began:.1f} s")
+
+    # -- asking ------------------------------------------------------------
+
+    def _ask(self, one: Service, supervisor: Supervisor, *, up: bool) -> ServiceStatus:
+        if not one.command:
+            state = one.check(one.url)
+            return ServiceStatus(one.name, one.url, state.healthy, None, f"{state.detail}, not ours")
+        name, pid = supervisor.state(one.name) if up else ("", 0)
+        if not pid:
+            detail = f"{name.lower() or 'stopped'}: run `kinestream up`"
+            return ServiceStatus(one.name, one.url, False, None, detail)
+        state = one.check(one.url)
+        return ServiceStatus(one.name, one.url, state.healthy, pid, state.detail)
+
+    def _reach(self, memory: Remembered) -> Supervisor:
+        """The supervisor of this object: kept, because whoever started a process must be the one to wait for it."""
+        if self._supervisor is None:
+            self._supervisor = Supervisor(self.home)
+        self._supervisor.socket = memory.socket
+        return self._supervisor
+
+    def _programs(self, memory: Remembered) -> list[Program]:
+        return [one.program for one in services(self.settings, memory, self.home) if one.command and one.program]
+
+    def _last_line(self, name: str) -> str:
+        log: Path = self.home / "logs" / f"{name}.log"
+        lines = log.read_text(errors="replace").strip().splitlines() if log.exists() else []
+        return lines[-1] if lines else ""
+
+    @contextmanager
+    def _locked(self) -> Iterator[None]:
+        try:
+            self.home.mkdir(parents=True, exist_ok=True)
+            with (self.home / ".lock").open("w") as lock:
+                fcntl.flock(lock, fcntl.LOCK_EX)
+                yield
+        except PermissionError as problem:
+            raise StackError(
+                f"{self.home} cannot be written ({problem}): set KINESTREAM_HOME to a folder of yours"
+            ) from None
