@@ -1,0 +1,108 @@
+"""Owns the command ``publish``, in the user's words; the work is in producers/publish.py."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+if TYPE_CHECKING:
+    from kinestream.producers.publish import Progress, PublishReport
+    from kinestream.schemas.settings import Settings
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command."""
+    app.command()(publish)
+
+
+def publish(
+    paths: Annotated[list[Path], typer.Argument(help="Recordings: LeRobot v2.1 folders or episode files.")],
+    model: Annotated[str, typer.Option(help="Robot model, where the recording does not say it.")] = "",
+    skill: Annotated[str, typer.Option(help="Skill id of every episode (schemas/skills.yaml).")] = "",
+    area: Annotated[str, typer.Option(help="Application area id of every episode.")] = "",
+    robot: Annotated[str, typer.Option(help="Robot id to publish as; default replay-<model>-1.")] = "",
+    speed: Annotated[str, typer.Option(help="max, or a multiple of real time such as 1 or 2.5.")] = "max",
+    keep_time: Annotated[
+        bool, typer.Option("--keep-time", help="Keep the recorded stamps; default: begin now.")
+    ] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="One JSON document.")] = False,
+) -> None:
+    """Replay recordings through the robot SDK; returns when the broker has acknowledged everything."""
+    from kinestream.deploy.cli.output import emit_json, say
+    from kinestream.deploy.topics import ensure_topics
+    from kinestream.producers.publish import publish as replay
+    from kinestream.producers.recordings import open_recording
+    from kinestream.schemas.settings import Settings
+
+    settings = Settings.from_env()
+    for path in paths:  # a path that cannot be read is told before a broker that is away
+        open_recording(path, model)
+    kafka = _broker(settings)
+    ensure_topics(kafka, settings.tenant)
+    with _progress_bar() as on_progress:
+        report = replay(
+            paths,
+            model=model,
+            skill=skill,
+            area=area,
+            robot=robot,
+            speed=speed,
+            keep_time=keep_time,
+            settings=settings,
+            kafka=kafka,
+            on_progress=on_progress,
+        )
+    report.notes += _unlisted(skill, area)
+    if as_json:
+        emit_json(report.to_json())
+    else:
+        for line in _told(report):
+            say(line)
+
+
+def _broker(settings: Settings) -> str:
+    from kinestream.deploy.local.stack import Stack
+    from kinestream.schemas.errors import SettingError
+
+    kafka = Stack(settings).where().kafka
+    if not kafka:
+        raise SettingError("no broker: run `kinestream up`, or set KINESTREAM_KAFKA to one that runs")
+    return kafka
+
+
+@contextmanager
+def _progress_bar() -> Iterator[Callable[[Progress], None]]:
+    """A bar on stderr, on a terminal only."""
+    from rich.console import Console
+    from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+
+    console = Console(stderr=True)
+    columns = (TextColumn("{task.description}"), BarColumn(), TextColumn("{task.completed:,.0f} frames"))
+    with Progress(*columns, TimeRemainingColumn(), console=console, disable=not console.is_terminal) as bar:
+        task = bar.add_task("publishing", total=None)
+        yield lambda at: bar.update(task, total=at.frames_total, completed=at.frames, description=Path(at.source).stem)
+
+
+def _unlisted(skill: str, area: str) -> list[str]:
+    from kinestream.schemas.skills import load_skills
+
+    known = load_skills()
+    listed = (("skill", skill, known.skill(skill)), ("area", area, known.area(area)))
+    return [
+        f"{what} {given!r} is not listed (schemas/skills.yaml); it was published as it is"
+        for what, given, term in listed
+        if given and term is None
+    ]
+
+
+def _told(report: PublishReport) -> list[str]:
+    size = f"{report.bytes / 1e6:.1f} MB" if report.bytes >= 1e6 else f"{report.bytes / 1e3:.1f} kB"
+    return [
+        f"published {len(report.episodes)} episodes, {report.frames:,} frames, {size} in {report.seconds:.1f} s",
+        *(f"note: {note}" for note in report.notes),
+        "next: `kinestream episodes` lists what was judged; `kinestream subscribe --from-start` shows the events",
+    ]
