@@ -184,8 +184,8 @@ HOSTILE: dict[str, tuple[Any, bytes]] = {
     "endless strings": ({"type": "array", "items": "string"}, HUGE + bytes(64)),
     "endless map": ({"type": "map", "values": "null"}, HUGE + bytes(64)),
     "a block that points back": ({"type": "array", "items": "int"}, zigzag(-1) + zigzag(-3) + b"\0"),
-    "a negative branch": (["null", "int"], zigzag(-1)),
-    "a branch too many": (["null", "int"], zigzag(2)),
+    "a negative branch": (["null", "int"], zigzag(-1) + zigzag(5)),
+    "a branch too many": (["null", "int"], zigzag(2) + zigzag(5)),
     "a long text": ("string", HUGE),
     "a text of negative length": ("string", zigzag(-7)),
     "a long without end": ("long", b"\xff" * 400_000),
@@ -194,10 +194,17 @@ HOSTILE: dict[str, tuple[Any, bytes]] = {
 
 
 @pytest.mark.parametrize("slow", [False, True], ids=["fast", "general"])
+def test_a_sound_field_before_the_others_is_read(slow: bool) -> None:
+    """The messages below differ from this one by their first field alone."""
+    found = codec(added("int", slow)).decode(frame(THEIRS, zigzag(5) + MESSAGE[5:])).value
+    assert (found.episode_id, found.first_seq) == (CHUNK.episode_id, CHUNK.first_seq)
+
+
+@pytest.mark.parametrize("slow", [False, True], ids=["fast", "general"])
 @pytest.mark.parametrize("name", HOSTILE)
 def test_a_hostile_field_is_refused_at_once_and_in_little_memory(name: str, slow: bool) -> None:
     kind, body = HOSTILE[name]
-    taker, message = codec(added(kind, slow)), frame(THEIRS, body)
+    taker, message = codec(added(kind, slow)), frame(THEIRS, body + MESSAGE[5:])
     refused(taker, message)
     tracemalloc.start()
     began = time.process_time()
