@@ -86,13 +86,12 @@ def check(jar: Jar, path: Path) -> None:
 def _locked(folder: Path) -> Iterator[None]:
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        with (folder / ".lock").open("w") as lock:
-            fcntl.flock(lock, fcntl.LOCK_EX)
-            yield
-    except PermissionError as problem:
-        raise BrokerError(
-            f"{folder} cannot be written ({problem}): set KINESTREAM_CACHE to a folder of yours"
-        ) from None
+        lock = (folder / ".lock").open("w")
+    except OSError as problem:
+        raise BrokerError(f"{folder} cannot hold the jars ({problem}): set KINESTREAM_CACHE to another") from problem
+    with lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
 
 
 def _fetch(jars: list[Jar], folder: Path) -> None:

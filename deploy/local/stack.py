@@ -36,7 +36,8 @@ from kinestream.schemas.settings import Settings
 Progress = Callable[[str], None]
 #: How long a service may take until it is healthy, seconds: a broker that was killed first reads its whole log.
 START_S: Final = 90.0
-_GONE: Final = ("FATAL", "EXITED", "STOPPED", "UNKNOWN")
+#: States of a program that will not become healthy; BACKOFF: it ended within a second, and would again.
+_GONE: Final = ("BACKOFF", "FATAL", "EXITED", "STOPPED", "UNKNOWN")
 _WHAT: Final = {"registry": "schema registry", "store": "ClickHouse", "test": "test broker", "kafka": "Apache Kafka"}
 
 
@@ -250,10 +251,9 @@ class Stack:
     def _locked(self) -> Iterator[None]:
         try:
             self.home.mkdir(parents=True, exist_ok=True)
-            with (self.home / ".lock").open("w") as lock:
-                fcntl.flock(lock, fcntl.LOCK_EX)
-                yield
-        except PermissionError as problem:
-            raise StackError(
-                f"{self.home} cannot be written ({problem}): set KINESTREAM_HOME to a folder of yours"
-            ) from None
+            lock = (self.home / ".lock").open("w")
+        except OSError as problem:
+            raise StackError(f"{self.home} cannot hold the stack's data ({problem}): set KINESTREAM_HOME") from problem
+        with lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            yield

@@ -86,8 +86,12 @@ class Supervisor:
     def run(self, name: str, command: Sequence[str], environment: Mapping[str, str]) -> None:
         """Start a program with this command, unless it runs already. Returns at once."""
         process.write_spec(self._spec(name), command, environment)
-        if self.state(name)[0] not in ("RUNNING", "STARTING"):
+        if self.state(name)[0] in ("RUNNING", "STARTING", "BACKOFF"):
+            return
+        try:
             self._call("startProcess", name, False)
+        except xmlrpc.client.Fault as problem:
+            raise StackError(f"{name} cannot be started: {problem.faultString} (see {self.home / 'logs'})") from problem
 
     def update(self, programs: Sequence[Program]) -> None:
         """Make the running supervisor's programs these: stop and forget others, learn new ones (stopped)."""
