@@ -23,14 +23,14 @@ def codec() -> Codec:
     return Codec(Registry(), TOPIC)
 
 
-@settings(max_examples=300)
+@settings(max_examples=200)
 @given(given_chunks.chunks())
 def test_a_chunk_is_written_byte_for_byte_as_fastavro_writes_it(chunk: FrameChunk) -> None:
     quiet = given_chunks.quiet(chunk)
     assert codec().encode_chunk(quiet) == given_chunks.written(given_chunks.SCHEMA, given_chunks.as_record(quiet))
 
 
-@settings(max_examples=300)
+@settings(max_examples=200)
 @given(given_chunks.chunks())
 def test_a_chunk_comes_back_bit_for_bit_and_as_fastavro_reads_it(chunk: FrameChunk) -> None:
     taker = codec()

@@ -68,7 +68,7 @@ def test_a_flipped_bit_is_refused_or_read_as_fastavro_reads_it(message: bytes) -
         _refused_or_as_fastavro(bytes(broken))
 
 
-@settings(max_examples=300)
+@settings(max_examples=200)
 @given(given_chunks.chunks(), st.data())
 def test_overwritten_bytes_are_refused_or_read_as_fastavro_reads_them(chunk: FrameChunk, data: st.DataObject) -> None:
     broken = bytearray(OURS.encode_chunk(chunk))

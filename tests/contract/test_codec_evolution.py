@@ -49,7 +49,7 @@ def evolved(change: Callable[[dict[str, Any]], None]) -> Schema:
     return schema
 
 
-@settings(max_examples=300, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large])
+@settings(max_examples=150, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large])
 @given(st.data())
 def test_a_maker_who_adds_reorders_or_drops_fields_stays_on_the_fast_path(data: st.DataObject) -> None:
     writer, values, _ = data.draw(given_chunks.evolutions())
@@ -61,7 +61,7 @@ def test_a_maker_who_adds_reorders_or_drops_fields_stays_on_the_fast_path(data: 
     assert taker.slow == 0
 
 
-@settings(max_examples=60, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=60)
 @given(st.data())
 def test_fields_added_to_an_entry_of_extra_stay_on_the_fast_path(data: st.DataObject) -> None:
     kind, values = data.draw(given_chunks.types)

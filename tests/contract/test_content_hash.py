@@ -80,13 +80,13 @@ def by_robot(episode: Episode, cuts: list[int], flat: bool = False) -> str:
     return hasher.hexdigest(episode.n_total)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(episodes())
 def test_a_hash_made_of_blocks_is_that_of_the_definition(episode: Episode) -> None:
     assert by_blocks(episode) == reference_hash(episode)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(episodes(holes=False), st.lists(st.integers(0, 400), max_size=8), st.booleans())
 def test_a_robots_hash_is_that_of_the_definition_however_its_frames_are_cut(
     episode: Episode, cuts: list[int], flat: bool
@@ -94,7 +94,7 @@ def test_a_robots_hash_is_that_of_the_definition_however_its_frames_are_cut(
     assert by_robot(episode, cuts, flat) == reference_hash(episode) == by_blocks(episode)
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(episodes(holes=False, most=300), st.integers(0, 300))
 def test_a_look_at_the_hash_in_between_changes_nothing(episode: Episode, cut: int) -> None:
     layout = Layout(("j",), tuple(Channel(name, width, "1") for name, width in episode.widths.items()))
@@ -116,7 +116,7 @@ def some_episode(frames: int = 140) -> Episode:
     return episode
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(st.integers(0, 139).filter(lambda s: s not in (3, 130)), st.integers(0, 2), st.integers(0, 31))
 def test_any_bit_of_any_value_changes_the_hash(seq: int, place: int, bit: int) -> None:
     episode = some_episode()
@@ -125,7 +125,7 @@ def test_any_bit_of_any_value_changes_the_hash(seq: int, place: int, bit: int) -
     assert by_blocks(episode) != by_blocks(some_episode())
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(st.integers(0, 139).filter(lambda s: s not in (3, 130)), st.integers(0, 61))
 def test_any_bit_of_any_stamp_changes_the_hash(seq: int, bit: int) -> None:
     episode = some_episode()
