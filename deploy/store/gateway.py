@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import re
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import aclosing, suppress
 from functools import partial
@@ -46,6 +46,7 @@ class Gateway:
         self._pool = ThreadPoolExecutor(THREADS, "query")
         # Its own thread: with every query thread busy, a kill must still get through.
         self._kill_pool = ThreadPoolExecutor(2, "kill")
+        self._guard = guard.Guard(engine)
         self.running = Running(engine)
         with engine.handle() as handle:
             self._version = handle.query("SELECT version()").text()
@@ -81,7 +82,7 @@ class Gateway:
                 return await response.end()
             read_only = account.read_only or request.method not in ("POST", "PUT")
             sql = head.statement if head else text.decode(errors="replace")
-            statement = await self._in_thread(lambda: self._checked(sql, read_only))
+            statement = await self._in_thread(lambda: self._checked(sql, ask.params, read_only))
             ticket = self.running.add(ask.query_id)
             run = _run(self._engine, ask, statement, ticket, read_only)
             try:
@@ -99,9 +100,9 @@ class Gateway:
                 self.running.remove(ticket)
         await response.end()
 
-    def _checked(self, sql: str, read_only: bool) -> Statement:
+    def _checked(self, sql: str, params: Mapping[str, str], read_only: bool) -> Statement:
         statement = parse(self._engine, sql)
-        guard.check(self._engine, statement, read_only=read_only)
+        self._guard.check(statement, params, read_only=read_only)
         return statement
 
     async def _select(self, run: Run, receive: Receive, ask: Ask, response: Response, ticket: Ticket) -> None:
