@@ -140,9 +140,10 @@ class Delivery:
                     *(now - began, self._pending_bytes, self._limit, self._kafka, self._trouble or "no answer yet"),
                 )
         if said != began:
-            log.warning("the broker %s takes data again after %.0f s", self._kafka, time.monotonic() - began)
+            log.warning("send() goes on after %.0f s", time.monotonic() - began)
 
     def _delivered(self, ledger: Ledger, frames: int, size: int, error: KafkaError | None, _: Message) -> None:
+        back = ""
         with self._lock:
             self._pending -= 1
             self._pending_bytes -= size
@@ -150,15 +151,19 @@ class Delivery:
                 ledger.acked_records += 1
                 ledger.acked_bytes += size
                 ledger.acked_frames += frames
-                self._trouble = ""
+                back, self._trouble = self._trouble, ""
             elif not self._failure:
                 self._failure = f"{error.str()} ({error.name()})"
+        if back:
+            log.warning("the broker %s answers again: what waited is being sent", self._kafka)
 
     def _on_error(self, error: KafkaError) -> None:
         """Librdkafka's word on its connections: remembered for messages, an error only where it is fatal."""
         if error.fatal():
             self._failure = self._failure or f"{error.str()} ({error.name()})"
-        self._trouble = error.str()
+        elif not self._trouble:
+            self._trouble = error.str()
+            log.warning("the broker %s is away (%s): what is sent waits in memory", self._kafka, self._trouble)
 
     def _check(self) -> None:
         if self._failure:
@@ -196,6 +201,7 @@ def _producer(kafka: str, settings: Settings, on_error: Any) -> Producer:
         "message.max.bytes": 1_000_000,
         "batch.size": 1_000_000,
         "error_cb": on_error,
-        "logger": logging.getLogger("kinestream.robot.librdkafka"),
+        # Four lines a second while the broker is away; error_cb hears the same and says it once.
+        "log_level": 2,
     }
     return Producer(config)
