@@ -11,7 +11,8 @@ def identity(episode: Episode) -> JsonDict:
     """Whose finding it is."""
     start = episode.start.value
     names = ("tenant", "robot_id", "model_id", "episode_id", "skill")
-    return {name: start[name] for name in names} | {"stored_day": episode.stored_day}
+    rules = {"stored_day": episode.stored_day, "rule_version": episode.judge.rules.version}
+    return {name: start[name] for name in names} | rules
 
 
 def live_delivery(episode: Episode) -> Delivery:

@@ -308,6 +308,16 @@ class PartitionAssembler:
                 self._schedule(episode, broker_ms)
         self.time_ms = max(self.time_ms, broker_ms)
 
+    def closes(self) -> bool:
+        """Whether an episode waits to be sealed."""
+        return bool(self._due.closing)
+
+    def has_aged_blocks(self, now_ms: int) -> bool:
+        """Whether a block would be due at ``now_ms`` by its age."""
+        aged = now_ms - self.limits.block_age_ms
+        blocks = (block for episode in self.episodes.values() for block in episode.blocks.values())
+        return any(block.pending_offset >= 0 and block.due_since_ms <= aged for block in blocks)
+
     def next_deadline(self) -> int:
         """Broker time at which something may be due; the far future if nothing is."""
         return self._deadlines[0][0] if self._deadlines else NEVER

@@ -15,7 +15,8 @@ from kinestream.streams.quality.missing import Missing
 from kinestream.streams.quality.model import Context, Delivery, Finding, Flag, Frames, Judgement, Span
 from kinestream.streams.quality.rules import BUILTIN, Rules
 from kinestream.streams.quality.scratch import LARGEST, Bench, Workshop, workshop
-from kinestream.streams.quality.timing import Timing, timing_findings, timing_values
+from kinestream.streams.quality.timing import Timing
+from kinestream.streams.quality.timing_metrics import timing_findings, timing_values
 from kinestream.streams.quality.verdict import verdict_of, worst_first
 
 

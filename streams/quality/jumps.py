@@ -62,13 +62,14 @@ class Jumps:
 
         ``shortest_ns`` is the shortest period; ``finite`` = no row holds NaN, Inf or a value no joint can have.
         """
-        if not finite or shortest_ns <= 0:
+        least_ns = max(shortest_ns, self._least_ns)
+        if not finite or least_ns <= 0:
             self._judge(bench.rows, bench.period, frames, np.flatnonzero(self.velocity > 0))
             return
         step = np.subtract(bench.rows_tail, bench.rows_head, out=bench.step)
         np.absolute(step, out=step)
         np.maximum.reduce(step, axis=0, out=shop.widest)
-        np.multiply(self._quick, np.float32(max(shortest_ns, self._least_ns)), out=shop.highest)
+        np.multiply(self._quick, np.float32(least_ns), out=shop.highest)
         np.less_equal(shop.widest, shop.highest, out=shop.ok[0])
         if 0 in shop.ok_bytes:
             self._judge(bench.rows, bench.period, frames, np.flatnonzero(~shop.ok[0]))

@@ -1,0 +1,1 @@
+"""What the stream writes to and reads from ClickHouse: connections, Arrow tables, recovery queries."""

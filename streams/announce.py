@@ -1,0 +1,169 @@
+"""Announcements: episodes, findings and dead letters to their topics, each delivered before it counts as said."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from typing import Any, Final
+
+import confluent_kafka
+
+from kinestream.schemas.catalogue import EPISODES, FINDINGS, FRAMES_DLQ, topic_name
+from kinestream.schemas.codec import Codec
+from kinestream.schemas.errors import BrokerError
+from kinestream.schemas.registry import Registry
+from kinestream.schemas.settings import Settings
+from kinestream.streams.assembly.values import Closed, DeadLetter, FindingChange, JsonDict, Place
+from kinestream.streams.store.tables import finding_version
+
+EPISODE_COMPLETED: Final = "io.kinestream.episode.completed.v1"
+FINDING: Final = "io.kinestream.quality.finding.v1"
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+
+
+@dataclass(frozen=True, slots=True)
+class Message:
+    """One message to be delivered."""
+
+    topic: str
+    key: bytes
+    value: bytes
+    headers: tuple[tuple[str, bytes], ...] = field(default=())
+
+
+class Announcer:
+    """An idempotent producer and the encoders of what a worker says."""
+
+    def __init__(self, settings: Settings, bootstrap: str, registry: Registry) -> None:
+        self._names = {topic.entity: topic_name(topic, settings.tenant) for topic in (EPISODES, FINDINGS, FRAMES_DLQ)}
+        self._database = settings.clickhouse_database
+        self._episodes = Codec(registry, self._names["episodes"])
+        self._findings = Codec(registry, self._names["findings"])
+        self._producer = confluent_kafka.Producer(
+            {
+                "bootstrap.servers": bootstrap,
+                "enable.idempotence": True,
+                "acks": "all",
+                "partitioner": "murmur2_random",
+                "linger.ms": 2,
+                # Longer than any outage: what is due is repeated until the broker has it.
+                "message.timeout.ms": settings.message_timeout_ms,
+                "log_level": 3,
+            }
+        )
+
+    def publish(self, messages: Sequence[Message], timeout_s: float = 10.0) -> None:
+        """Deliver all; raises :class:`BrokerError` when the broker did not acknowledge every one in time."""
+        failed: list[str] = []
+
+        def delivered(problem: Any, message: Any) -> None:
+            if problem is not None:
+                failed.append(str(problem))
+
+        for message in messages:
+            self._produce(message, delivered)
+        left = self._producer.flush(timeout_s)
+        if left or failed:
+            # What is still queued may arrive later: a repeat with the same bytes, which consumers expect.
+            raise BrokerError(f"{left} of {len(messages)} announcements not acknowledged {failed[:1] or ''}")
+
+    def _produce(self, message: Message, delivered: Any) -> None:
+        while True:
+            try:
+                self._producer.produce(
+                    message.topic, message.value, message.key, on_delivery=delivered, headers=list(message.headers)
+                )
+                return
+            except BufferError:
+                self._producer.poll(0.1)
+
+    def fingerprints(self, raws: Iterable[bytes]) -> list[str]:
+        """Canonical fingerprints of the schemas that framed records were written with, sorted."""
+        ids = {int.from_bytes(raw[1:5], "big") for raw in raws}
+        return sorted({self._episodes.fingerprint(schema_id) for schema_id in ids})
+
+    def event_bytes(self, closed: Closed, fingerprints: Iterable[str]) -> bytes:
+        """The framed EpisodeCompleted of a closed episode: made once, kept in the journal, never made again."""
+        fields = {name: value for name, value in closed.event.items() if name not in ("stored_day", "blocks")}
+        fields["schema_fingerprints"] = list(fingerprints)
+        fields["frames"] = {
+            "database": self._database,
+            "table": "frame_blocks",
+            "robot_id": closed.event["robot_id"],
+            "stored_day": day_text(closed.event["stored_day"]),
+            "blocks": closed.event["blocks"],
+        }
+        return self._episodes.encode("EpisodeCompleted", fields)
+
+    def episode(self, row: JsonDict, event: bytes) -> Message:
+        """The announcement of a revision; ``row`` as the journal keeps it."""
+        headers = _cloud_event(
+            EPISODE_COMPLETED,
+            f"/kinestream/{row['cluster_id']}/{row['topic']}/{row['partition']}",
+            f"{row['episode_id']}/{row['revision']}",
+            row["ended_at"],
+            row["episode_id"],
+        )
+        return Message(self._names["episodes"], row["episode_id"].encode(), event, headers)
+
+    def finding(self, change: FindingChange, place: Place) -> Message:
+        """The announcement of a finding's change."""
+        found, whose = change.finding, change.episode
+        names = ("finding_id", "metric", "joint", "unit", "origin", "first_seq", "last_seq", "t_start_ns", "t_end_ns",
+                 "message")  # fmt: skip
+        value = {
+            **{name: getattr(found, name) for name in names},
+            **{name: whose[name] for name in ("tenant", "robot_id", "model_id", "episode_id", "skill", "rule_version")},
+            "state": str(change.state),
+            "flag": str(found.flag),
+            "provisional": change.provisional,
+            "value": None if found.value != found.value else found.value,
+            "threshold": None if found.threshold != found.threshold else found.threshold,
+        }
+        headers = _cloud_event(
+            FINDING,
+            f"/kinestream/{place.cluster_id}/{place.topic}/{place.partition}",
+            f"{found.finding_id}/{finding_version(change)}",
+            change.broker_ms,
+            whose["episode_id"],
+        )
+        key = whose["robot_id"].encode()
+        return Message(self._names["findings"], key, self._findings.encode("QualityFinding", value), headers)
+
+    def dead_letter(self, letter: DeadLetter, place: Place) -> Message:
+        """A record nobody can use, with its bytes and where it stood."""
+        facts = {
+            "reason": letter.reason,
+            "text": letter.text,
+            "topic": place.topic,
+            "partition": place.partition,
+            "offset": letter.offset,
+            "schema_id": letter.schema_id,
+            "time": _iso(letter.broker_ms),
+            "attempts": 1,
+        }
+        headers = tuple((name, str(value).encode()) for name, value in facts.items())
+        return Message(self._names["frames-dlq"], letter.key, letter.raw, headers)
+
+
+def day_text(day: int) -> str:
+    """ISO date of days since the epoch."""
+    return (_EPOCH + timedelta(days=day)).date().isoformat()
+
+
+def _iso(ms: int) -> str:
+    return (_EPOCH + timedelta(milliseconds=ms)).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+def _cloud_event(kind: str, source: str, ce_id: str, time_ms: int, subject: str) -> tuple[tuple[str, bytes], ...]:
+    headers = {
+        "ce_specversion": "1.0",
+        "ce_type": kind,
+        "ce_source": source,
+        "ce_id": ce_id,
+        "ce_time": _iso(time_ms),
+        "ce_subject": subject,
+        "content-type": "application/avro",
+    }
+    return tuple((name, value.encode()) for name, value in headers.items())

@@ -1,0 +1,186 @@
+"""The Faust app: ``faust -A kinestream.streams.app worker``. Declares agents, timers and pages; decides nothing."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import socket
+import time
+from collections.abc import Awaitable, Callable, Mapping
+from functools import partial
+from typing import Any
+
+import faust
+from faust.types import TP
+from faust.web import Request, Response, View
+
+from kinestream.schemas.catalogue import FRAMES, FRAMES_BULK, topic_name
+from kinestream.schemas.errors import KinestreamError
+from kinestream.schemas.registry import Registry
+from kinestream.schemas.settings import Settings
+from kinestream.streams.announce import Announcer
+from kinestream.streams.cluster import describe
+from kinestream.streams.flushing import Retry
+from kinestream.streams.store.store import Store
+from kinestream.streams.transport import Fetch, FetchSchema
+from kinestream.streams.worker import Worker
+
+log = logging.getLogger("kinestream.worker")
+
+settings = Settings.from_env()
+bootstrap = settings.kafka or "127.0.0.1:9092"
+clickhouse = settings.clickhouse or "http://127.0.0.1:8123"
+frame_topics = tuple(topic_name(topic, settings.tenant) for topic in (FRAMES, FRAMES_BULK))
+
+app = faust.App(
+    settings.group,
+    broker=[f"kinestream://{address}" for address in bootstrap.split(",")],
+    # Static membership: back in seconds after a crash. Two processes with one id would livelock, so never empty.
+    consumer_group_instance_id=settings.instance_id or f"{socket.gethostname()}-{settings.worker_port}",
+    consumer_auto_offset_reset="earliest",
+    broker_session_timeout=settings.session_s,
+    broker_heartbeat_interval=settings.session_s / 5,
+    broker_request_timeout=max(40.0, settings.session_s + 5),
+    # aiokafka gives up its membership when nothing is taken for this long: a store that is away must not cost it.
+    broker_max_poll_interval=24 * 3600.0,
+    # One event is a fetch of up to a megabyte: few of them may wait.
+    stream_buffer_maxsize=4,
+    stream_wait_empty=False,  # else SIGTERM hangs: nothing is ever acknowledged
+    stream_processing_timeout=24 * 3600.0,
+    broker_commit_livelock_soft_timeout=24 * 3600.0,
+    topic_allow_declare=False,
+    topic_disable_leader=True,
+    autodiscover=False,
+    datadir=str(settings.home / "worker"),
+    store="memory://",
+    web_host="127.0.0.1",
+    web_port=settings.worker_port,
+    loghandlers=[],
+)
+frames = app.topic(*frame_topics, schema=FetchSchema(), acks=False)
+
+_worker: Worker | None = None
+
+
+def worker() -> Worker:
+    """The process's worker, made when the app starts: importing this module touches no network."""
+    if _worker is None:
+        raise RuntimeError("the app has not started: run `kinestream work` or `faust -A kinestream.streams.app worker`")
+    return _worker
+
+
+async def _make_worker() -> Worker:
+    retry = Retry()
+    cluster_id, partitions = await retry.call("reach the broker", describe, bootstrap, frame_topics)
+    store = await retry.call("reach the store", Store, settings, clickhouse)
+    registry = Registry(settings.registry)
+
+    async def commit(offsets: Mapping[tuple[str, int], int]) -> bool:
+        return bool(await app.consumer.commit_watermarks({TP(*key): offset for key, offset in offsets.items()}))
+
+    return Worker(
+        settings,
+        store,
+        Announcer(settings, bootstrap, registry),
+        registry,
+        cluster_id=cluster_id,
+        partitions=partitions,
+        commit=commit,
+        caught_up_since=lambda key, offset: app.consumer.caught_up_since(TP(*key), offset),
+    )
+
+
+async def guarded(what: str, action: Callable[[], Awaitable[Any]]) -> Any:
+    """Run ``action``; an error nobody foresaw ends the process as kill -9 would, for recovery is made for that.
+
+    Going on would acknowledge what was not processed: Faust counts an event whose agent raised as done.
+    """
+    try:
+        return await action()
+    except asyncio.CancelledError:
+        raise
+    except KinestreamError as problem:
+        log.critical("%s: %s", what, problem)
+    except Exception:
+        log.critical("%s failed; the worker ends and its supervisor starts another", what, exc_info=True)
+    logging.shutdown()
+    os._exit(70)
+
+
+@app.on_before_configured.connect
+def _quieter(_: Any, **__: Any) -> None:
+    # aiokafka logs seventy lines a second while a broker is away
+    logging.getLogger("aiokafka").setLevel(logging.CRITICAL)
+
+
+@app.on_worker_init.connect
+def _log_to_stderr(_: Any, **__: Any) -> None:
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    logging.getLogger("faust").setLevel(logging.WARNING)
+    logging.getLogger("mode").setLevel(logging.WARNING)
+
+
+@app.on_partitions_assigned.connect
+async def _assigned(_: Any, assigned: set[TP], **__: Any) -> None:
+    keys = [(tp.topic, tp.partition) for tp in assigned if tp.topic in frame_topics]
+    generation = app.consumer_generation_id
+    await _started.wait()
+    # In the background: Faust holds the group's rebalance open until this returns.
+    _loading.append(asyncio.ensure_future(guarded("loading", lambda: worker().take_over(keys, generation))))
+
+
+@app.on_partitions_revoked.connect
+async def _revoked(_: Any, revoked: set[TP], **__: Any) -> None:
+    if _worker is not None:
+        for task in _loading:
+            task.cancel()
+        _loading.clear()
+        await _worker.give_up((tp.topic, tp.partition) for tp in revoked)
+
+
+_started = asyncio.Event()
+_loading: list[asyncio.Future[Any]] = []
+
+
+@app.agent(frames)
+async def assemble(fetches: Any) -> None:
+    """Assemble and judge: one event is one fetch."""
+    async for fetch in fetches:
+        await guarded("assembling", partial(_take, fetch))
+
+
+async def _take(fetch: Fetch) -> None:
+    await _started.wait()
+    await worker().handle(fetch)
+
+
+@app.task
+async def flushing() -> None:
+    """Make the worker, then flush for ever."""
+    global _worker
+    _worker = await guarded("starting", _make_worker)
+    _started.set()
+    await guarded("flushing", worker().run)
+
+
+@app.on_before_shutdown.connect
+async def _leave(*_: Any, **__: Any) -> None:
+    if _worker is not None:
+        try:
+            await asyncio.wait_for(_worker.stop(), 4)
+        except TimeoutError:
+            log.warning("left before all was flushed: it is read again from the watermark")
+
+
+_alive_s = time.monotonic()
+
+
+@app.page("/healthz")
+async def healthz(view: View, request: Request) -> Response:
+    """200 once partitions were assigned and what was in flight is loaded; 503 before."""
+    ready = _worker is not None and _worker.ready()
+    body = {"ready": ready, "uptime_s": round(time.monotonic() - _alive_s, 1)}
+    if _worker is not None:
+        body |= _worker.facts()
+    return view.json(body, status=200 if ready else 503)

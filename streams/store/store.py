@@ -1,0 +1,162 @@
+"""The worker's view of the store: inserts that are durable when they return, and the rows that recovery reads.
+
+Correctness rests on the tables' keys: repeating an insert changes nothing. No insert deduplication is relied on.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import date, timedelta
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+from kinestream.schemas.codec import Codec
+from kinestream.schemas.layout import JOINT_CHANNELS
+from kinestream.schemas.settings import Settings
+from kinestream.streams.assembly.values import BlockRow, JournalRow, Loaded, Place, Word
+from kinestream.streams.store.client import connect
+
+_EPOCH = date(1970, 1, 1)
+_FACTS = "episode_id, toUInt16(stored_day) AS day, facts, start, marks, `end`"
+_BLOCK = (
+    "episode_id, robot_id, toUInt16(stored_day) AS day, block, last_offset, duplicates, conflicts, reordered, seq,"
+    " t_ns, broker_ms, position, velocity, effort, command, channel_names, channel_values, leaf_names, leaves"
+)
+
+
+class Store:
+    """Synchronous; safe to share between threads."""
+
+    def __init__(self, settings: Settings, url: str) -> None:
+        self._client = connect(
+            url, settings.clickhouse_database, settings.clickhouse_user, settings.clickhouse_password
+        )
+
+    def insert(self, table: str, rows: pa.Table) -> None:
+        """Durable when it returns; may raise what :func:`kinestream.streams.store.client.is_passing` tells apart."""
+        self._client.insert_arrow(table, rows)
+
+    def query(self, sql: str, parameters: Mapping[str, Any]) -> list[dict[str, Any]]:
+        """Rows as dicts; String columns as bytes, arrays of numbers as lists."""
+        table = self._client.query_arrow(sql, parameters=dict(parameters), use_strings=False)
+        rows: list[dict[str, Any]] = table.to_pylist()
+        return rows
+
+    def closed(self, episode_ids: Iterable[str], codec: Codec) -> list[Loaded]:
+        """What ``episodes`` holds of these, the latest revision of each."""
+        sql = (
+            f"SELECT {_FACTS} FROM episodes WHERE episode_id IN {{ids:Array(String)}}"
+            " ORDER BY version DESC LIMIT 1 BY episode_id"
+        )
+        return [_loaded(row, codec) for row in self.query(sql, {"ids": list(episode_ids)})]
+
+    def in_flight(self, place: Place, codec: Codec) -> tuple[list[Loaded], list[JournalRow]]:
+        """The journal of a partition: episodes that are open, and those closed but perhaps not yet announced."""
+        sql = (
+            f"SELECT {_FACTS}, version, phase, closed, event FROM journal FINAL WHERE cluster_id = {{cluster:String}}"
+            " AND topic = {topic:String} AND `partition` = {partition:UInt16} AND is_deleted = 0"
+        )
+        where = {"cluster": place.cluster_id, "topic": place.topic, "partition": place.partition}
+        rows = self.query(sql, where)
+        open_ = [_loaded(row, codec) for row in rows if row["phase"] != b"CLOSED"]
+        return open_, [_journal(row) for row in rows if row["phase"] == b"CLOSED"]
+
+    def blocks(self, keys: Sequence[tuple[int, str, str]], only: Iterable[int] = ()) -> list[BlockRow]:
+        """Rows of ``frame_blocks`` of these (stored_day, robot_id, episode_id), ascending, the newest of each block."""
+        if not keys:
+            return []
+        sql = (
+            f"SELECT {_BLOCK} FROM frame_blocks WHERE stored_day IN {{days:Array(Date)}} AND"
+            " robot_id IN {robots:Array(String)} AND episode_id IN {ids:Array(String)}"
+            + (" AND block IN {only:Array(UInt32)}" if only else "")
+            + " ORDER BY episode_id, block, version DESC LIMIT 1 BY episode_id, block"
+        )
+        days, robots, ids = (sorted(set(column)) for column in zip(*keys, strict=True))
+        where = {"days": [_EPOCH + timedelta(int(d)) for d in days], "robots": robots, "ids": ids, "only": list(only)}
+        table = self._client.query_arrow(sql, parameters=where, use_strings=False)
+        return block_rows(table)
+
+
+def block_rows(table: pa.Table) -> list[BlockRow]:
+    """Rows of ``frame_blocks`` as arrays, float32 bit for bit."""
+    lists = {name: _Lists(table[name]) for name in ("seq", "t_ns", "broker_ms", *JOINT_CHANNELS)}
+    rest = table.drop_columns(list(lists)).drop_columns(["channel_values"]).to_pylist()
+    extras = _Nested(table["channel_values"])
+    return [_block_row(row, i, lists, extras) for i, row in enumerate(rest)]
+
+
+def _block_row(row: Mapping[str, Any], i: int, lists: Mapping[str, _Lists], extras: _Nested) -> BlockRow:
+    seq = lists["seq"].of(i).astype(np.int64)
+    flat = {name: lists[name].of(i) for name in JOINT_CHANNELS}
+    flat |= {name.decode(): values for name, values in zip(row["channel_names"], extras.of(i), strict=True)}
+    channels = {name: np.ascontiguousarray(v.reshape(-1, len(seq)).T) for name, v in flat.items() if len(v)}
+    leaves = {name.decode(): bytes(digest) for name, digest in zip(row["leaf_names"], row["leaves"], strict=True)}
+    return BlockRow(
+        row["episode_id"].decode(),
+        row["robot_id"].decode(),
+        row["day"],
+        row["block"],
+        row["last_offset"],
+        row["duplicates"],
+        row["conflicts"],
+        row["reordered"],
+        seq,
+        lists["t_ns"].of(i),
+        lists["broker_ms"].of(i),
+        channels,
+        leaves,
+    )
+
+
+class _Lists:
+    """A column of arrays of numbers, each a view."""
+
+    def __init__(self, column: pa.ChunkedArray) -> None:
+        array = column.combine_chunks()
+        self._offsets = array.offsets.to_numpy()
+        self._values = array.values.to_numpy(zero_copy_only=False)
+
+    def of(self, row: int) -> Any:
+        return self._values[self._offsets[row] : self._offsets[row + 1]]
+
+
+class _Nested:
+    """A column of arrays of arrays of float32."""
+
+    def __init__(self, column: pa.ChunkedArray) -> None:
+        array = column.combine_chunks()
+        self._offsets = array.offsets.to_numpy()
+        self._inner = _Lists(pa.chunked_array([array.values]))
+
+    def of(self, row: int) -> list[Any]:
+        return [self._inner.of(i) for i in range(self._offsets[row], self._offsets[row + 1])]
+
+
+def _loaded(row: Mapping[str, Any], codec: Codec) -> Loaded:
+    facts = json.loads(row["facts"])
+    raws = [row["start"], *row["marks"], *([row["end"]] if row["end"] else [])]
+    words = [
+        Word(offset, broker_ms, bytes(raw), codec.decode(bytes(raw)).value)
+        for (offset, broker_ms), raw in zip(facts["words"], raws, strict=True)
+    ]
+    marks = tuple(words[1 : 1 + len(row["marks"])])
+    end = words[-1] if row["end"] else None
+    return Loaded(row["episode_id"].decode(), row["day"], facts, words[0], marks, end)
+
+
+def _journal(row: Mapping[str, Any]) -> JournalRow:
+    return JournalRow(
+        episode_id=row["episode_id"].decode(),
+        version=row["version"],
+        stored_day=row["day"],
+        phase="CLOSED",
+        facts=json.loads(row["facts"]),
+        start=bytes(row["start"]),
+        marks=tuple(map(bytes, row["marks"])),
+        end=bytes(row["end"]),
+        closed=json.loads(row["closed"]),
+        event=bytes(row["event"]),
+    )

@@ -1,0 +1,193 @@
+"""Rows of the assembler to Arrow tables, column by column as schemas/clickhouse declares them; opens no connection."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+from kinestream.schemas.layout import JOINT_CHANNELS
+from kinestream.streams.assembly.values import BlockRow, FindingChange, JournalRow, Place
+
+_F32 = pa.float32()
+_TEXTS = pa.list_(pa.string())
+_MILLIS = pa.timestamp("ms", tz="UTC")
+_STATES = {"RAISED": 0, "UPDATED": 1, "CLEARED": 2}
+
+
+def frame_blocks(rows: Sequence[BlockRow]) -> pa.Table:
+    """``frame_blocks``: arrays of all rows joined once, values joint-major."""
+    return pa.table(
+        {
+            "stored_day": days([r.stored_day for r in rows]),
+            "robot_id": [r.robot_id for r in rows],
+            "episode_id": [r.episode_id for r in rows],
+            "block": pa.array([r.block for r in rows], pa.uint32()),
+            "version": pa.array([r.version for r in rows], pa.uint64()),
+            "last_offset": pa.array([r.last_offset for r in rows], pa.int64()),
+            "frames": pa.array([len(r.seq) for r in rows], pa.uint16()),
+            "duplicates": pa.array([r.duplicates for r in rows], pa.uint32()),
+            "conflicts": pa.array([r.conflicts for r in rows], pa.uint32()),
+            "reordered": pa.array([r.reordered for r in rows], pa.uint32()),
+            "seq": _lists([r.seq for r in rows], np.uint32),
+            "t_ns": _lists([r.t_ns for r in rows], np.int64),
+            "broker_ms": _lists([r.broker_ms for r in rows], np.int64),
+            **{name: _channel(rows, name) for name in JOINT_CHANNELS},
+            "channel_names": pa.array([_extra_names(r) for r in rows], pa.list_(pa.string())),
+            "channel_values": _extra_values(rows),
+            "leaf_names": pa.array([sorted(r.leaves) for r in rows], pa.list_(pa.string())),
+            "leaves": pa.array([[r.leaves[n] for n in sorted(r.leaves)] for r in rows], pa.list_(pa.binary(16))),
+        }
+    )
+
+
+def journal(rows: Sequence[JournalRow], place: Sequence[Place]) -> pa.Table:
+    """``journal``: one place a row."""
+    return pa.table(
+        {
+            "cluster_id": [p.cluster_id for p in place],
+            "topic": [p.topic for p in place],
+            "partition": pa.array([p.partition for p in place], pa.uint16()),
+            "episode_id": [r.episode_id for r in rows],
+            "version": pa.array([r.version for r in rows], pa.uint64()),
+            "is_deleted": pa.array([int(r.is_deleted) for r in rows], pa.uint8()),
+            "stored_day": days([r.stored_day for r in rows]),
+            "phase": [r.phase for r in rows],
+            "facts": [json.dumps(r.facts) for r in rows],
+            "start": pa.array([r.start for r in rows], pa.binary()),
+            "marks": pa.array([list(r.marks) for r in rows], pa.list_(pa.binary())),
+            "end": pa.array([r.end for r in rows], pa.binary()),
+            "closed": [json.dumps(r.closed) for r in rows],
+            "event": pa.array([r.event for r in rows], pa.binary()),
+        }
+    )
+
+
+def findings(changes: Sequence[FindingChange]) -> pa.Table:
+    """``findings``: the version lets a final word beat a provisional one, and a later state an earlier one."""
+    found = [c.finding for c in changes]
+    return pa.table(
+        {
+            "stored_day": days([c.episode["stored_day"] for c in changes]),
+            "episode_id": [c.episode["episode_id"] for c in changes],
+            "finding_id": [f.finding_id for f in found],
+            "version": pa.array([finding_version(c) for c in changes], pa.uint64()),
+            **{name: [c.episode[name] for c in changes] for name in ("tenant", "robot_id", "model_id", "skill")},
+            **{name: [str(getattr(f, name)) for f in found] for name in ("metric", "joint", "flag", "unit", "origin")},
+            "state": [str(c.state) for c in changes],
+            "provisional": pa.array([int(c.provisional) for c in changes], pa.uint8()),
+            "value": pa.array([f.value for f in found], pa.float64()),
+            "threshold": pa.array([f.threshold for f in found], pa.float64()),
+            **{
+                name: pa.array([getattr(f, name) for f in found], pa.int64())
+                for name in ("first_seq", "last_seq", "t_start_ns", "t_end_ns")
+            },
+            "broker_ms": pa.array([c.broker_ms for c in changes], pa.int64()),
+            "rule_version": [c.episode["rule_version"] for c in changes],
+            "message": [f.message for f in found],
+        }
+    )
+
+
+def finding_version(change: FindingChange) -> int:
+    """Final << 63 | revision << 48 | last frame judged << 2 | state."""
+    last = min(max(change.finding.last_seq, 0), (1 << 45) - 1)
+    final = int(not change.provisional)
+    return final << 63 | change.revision << 48 | last << 2 | _STATES[str(change.state)]
+
+
+def episodes(rows: Sequence[Mapping[str, Any]]) -> pa.Table:
+    """``episodes``: rows as :class:`Closed` gives them, with generation, event and framed records added."""
+    plain = ("tenant", "robot_id", "model_id", "boot_id", "skill", "area", "site", "station", "operator", "task",
+             "episode_id", "status", "outcome", "verdict", "reason", "content_hash", "rule_version", "cluster_id",
+             "topic", "source")  # fmt: skip
+    typed = {
+        **dict.fromkeys(("frames_expected", "frames", "duplicates", "late", "missing"), pa.uint64()),
+        **dict.fromkeys(("revision", "generation", "blocks", "findings"), pa.uint32()),
+        **dict.fromkeys(("episode_no", "first_offset", "last_offset"), pa.int64()),
+        **dict.fromkeys(("final", "hash_verified"), pa.uint8()),
+        **dict.fromkeys(("duration_s", "nominal_rate_hz"), pa.float64()),
+        **dict.fromkeys(
+            ("joints", "channel_names", "metric_ids", "metric_joints", "metric_flags"), pa.list_(pa.string())
+        ),
+        **dict.fromkeys(("started_at", "ended_at"), _MILLIS),
+        **dict.fromkeys(("event", "start", "end"), pa.binary()),
+        "partition": pa.uint16(),
+        "channel_widths": pa.list_(pa.uint32()),
+        "marks": pa.list_(pa.binary()),
+    }
+    return pa.table(
+        {
+            "stored_day": days([r["stored_day"] for r in rows]),
+            "version": pa.array([r["revision"] << 32 | r["generation"] for r in rows], pa.uint64()),
+            **{name: [str(r[name]) for r in rows] for name in plain},
+            **{name: pa.array([r[name] for r in rows], kind) for name, kind in typed.items()},
+            "missing_ranges": pa.array(
+                [[{"first": a, "last": b} for a, b in r["missing_ranges"]] for r in rows],
+                pa.list_(pa.struct([("first", pa.uint64()), ("last", pa.uint64())])),
+            ),
+            "metric_values": pa.array(
+                [[float("nan") if v is None else v for v in r["metric_values"]] for r in rows], pa.list_(pa.float64())
+            ),
+            "facts": [json.dumps(r["facts"]) for r in rows],
+        }
+    )
+
+
+def robot_live(words: Sequence[tuple[int, Mapping[str, Any]]]) -> pa.Table:
+    """``robot_live``: (broker time in ms, fields of a RobotStatus) each."""
+    times = [broker_ms for broker_ms, _ in words]
+    said = [status for _, status in words]
+    return pa.table(
+        {
+            "tenant": [s["tenant"] for s in said],
+            "robot_id": [s["robot_id"] for s in said],
+            "version": pa.array(times, pa.uint64()),
+            "model_id": [s["model_id"] for s in said],
+            "boot_id": [s["boot_id"] for s in said],
+            "seen_at": pa.array(times, _MILLIS),
+            "recording": [s["recording"] for s in said],
+            "unsent": pa.array([len(s["unsent_episodes"]) for s in said], pa.uint32()),
+            "buffered_bytes": pa.array([max(s["buffered_bytes"], 0) for s in said], pa.uint64()),
+            "clock_source": [s["clock_source"] for s in said],
+            "clock_offset_s": pa.array([s["clock_offset_s"] or 0.0 for s in said], pa.float64()),
+        }
+    )
+
+
+def days(numbers: Sequence[int]) -> pa.Array:
+    """Days since the epoch as dates."""
+    return pa.array(np.asarray(numbers, np.int32)).cast(pa.date32())
+
+
+def _lists(arrays: Sequence[Any], kind: type) -> pa.Array:
+    sizes = np.fromiter((len(a) for a in arrays), np.int32, len(arrays))
+    offsets = np.concatenate(([0], np.cumsum(sizes))).astype(np.int32)
+    values: Any = np.concatenate(arrays).astype(kind, copy=False)
+    return pa.ListArray.from_arrays(pa.array(offsets), pa.array(values))
+
+
+def _flat(values: Any) -> Any:
+    return np.ascontiguousarray(values.T).reshape(-1)
+
+
+_NOTHING = np.empty(0, np.float32)
+
+
+def _channel(rows: Sequence[BlockRow], name: str) -> pa.Array:
+    return _lists([_flat(r.channels[name]) if name in r.channels else _NOTHING for r in rows], np.float32)
+
+
+def _extra_names(row: BlockRow) -> list[str]:
+    return sorted(name for name in row.channels if name not in JOINT_CHANNELS)
+
+
+def _extra_values(rows: Sequence[BlockRow]) -> pa.Array:
+    names = [_extra_names(row) for row in rows]
+    flat = [_flat(row.channels[name]) for row, some in zip(rows, names, strict=True) for name in some]
+    offsets = np.concatenate(([0], np.cumsum([len(some) for some in names]))).astype(np.int32)
+    inner = _lists(flat, np.float32) if flat else pa.array([], pa.list_(_F32))
+    return pa.ListArray.from_arrays(pa.array(offsets), inner)

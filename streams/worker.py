@@ -1,0 +1,254 @@
+"""The worker: owns the assigned partitions' assemblers, makes their effects durable in order, and commits behind them.
+
+Order of a flush: dead letters; journal; blocks; live findings and robots; then, for episodes that close, final
+findings, journal CLOSED, episode rows, events. A crash anywhere repeats from the watermark or the journal.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import time
+from collections.abc import Awaitable, Callable, Iterable, Mapping
+from typing import Any
+
+from kinestream.schemas.catalogue import FRAMES, topic_name
+from kinestream.schemas.codec import Codec
+from kinestream.schemas.registry import Registry
+from kinestream.schemas.settings import Settings
+from kinestream.streams.announce import Announcer
+from kinestream.streams.assembly.journal import rebuild
+from kinestream.streams.assembly.partition import PartitionAssembler
+from kinestream.streams.assembly.values import DeadLetter, Deadlines, LogRecord, Place
+from kinestream.streams.decoding import Decoder
+from kinestream.streams.flushing import Flush, Retry
+from kinestream.streams.judging import judge_for
+from kinestream.streams.store.store import Store
+from kinestream.streams.transport.fetch import Fetch
+
+log = logging.getLogger("kinestream.worker")
+Key = tuple[str, int]
+
+#: Messages behind the end of the log at which findings are still raised at once; further back it is history.
+CAUGHT_UP = 1000
+
+
+class Assigned:
+    """One partition of ours: its assembler and what the edge knows of it."""
+
+    def __init__(self, place: Place, generation: int, settings: Settings, decoder: Decoder) -> None:
+        self.place = place
+        self.generation = generation
+        self.decoder = decoder
+        live = place.topic == topic_name(FRAMES, settings.tenant)
+        self.assembler = PartitionAssembler(place, Deadlines.of(settings), judge_for, live_lane=live)
+        self.ready = asyncio.Event()
+        self.lock = asyncio.Lock()
+        self.next_offset = 0
+        self.committed = -1
+        #: monotonic time at which the newest record arrived: idle time runs from here
+        self.heard_s = time.monotonic()
+
+
+class Worker:
+    """Joins a log, a store and an announcer; knows Faust only through ``commit`` and ``caught_up_since``."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        store: Store,
+        announcer: Announcer,
+        registry: Registry,
+        *,
+        cluster_id: str,
+        partitions: Mapping[str, int],
+        commit: Callable[[Mapping[Key, int]], Awaitable[bool]],
+        caught_up_since: Callable[[Key, int], float],
+    ) -> None:
+        self.settings = settings
+        self.store = store
+        self.announcer = announcer
+        self.cluster_id = cluster_id
+        self.assigned: dict[Key, Assigned] = {}
+        self._codecs = {topic: Codec(registry, topic) for topic in partitions}
+        self._decoders = {topic: Decoder(self._codecs[topic], n) for topic, n in partitions.items()}
+        self._commit = commit
+        self._caught_up_since = caught_up_since
+        self._retry = Retry()
+        self._wake = asyncio.Event()
+        self._drained = asyncio.Condition()
+        self._flushing = asyncio.Lock()
+        self._last_flush_s = 0.0
+        self._last_commit_s = 0.0
+        self.frames = 0
+        #: generation of the group under which partitions were last assigned; -1 = none yet
+        self.generation = -1
+        self._turn = asyncio.Condition()
+
+    # -- assignment -----------------------------------------------------------
+
+    async def take_over(self, keys: Iterable[Key], generation: int) -> None:
+        """Partitions are ours: load what is in flight and repeat what may not have been announced."""
+        fresh = []
+        for key in keys:
+            place = Place(self.cluster_id, *key)
+            self.assigned[key] = one = Assigned(place, generation, self.settings, self._decoders[key[0]])
+            fresh.append(one)
+        self.generation = generation
+        async with self._turn:
+            self._turn.notify_all()
+        for one in fresh:
+            await self._load(one)
+            one.ready.set()
+
+    async def give_up(self, keys: Iterable[Key]) -> None:
+        """Partitions are no longer ours: forget them; whoever has them next reads the journal."""
+        for key in keys:
+            self.assigned.pop(key, None)
+        async with self._drained:
+            self._drained.notify_all()
+
+    async def _load(self, one: Assigned) -> None:
+        codec = self._codecs[one.place.topic]
+        open_, outbox = await self._retry.call("read the journal", self.store.in_flight, one.place, codec)
+        await Flush(self.store, self.announcer, self._retry).repeat(outbox, one.place, one.generation)
+        for loaded in open_:
+            key = (loaded.stored_day, loaded.start.value["robot_id"], loaded.episode_id)
+            rows = await self._retry.call("read blocks", self.store.blocks, [key])
+            one.assembler.restore(rebuild(loaded, rows, judge_for))
+        if open_ or outbox:
+            log.info("%s-%d: %d episodes in flight restored, %d announcements repeated",
+                     one.place.topic, one.place.partition, len(open_), len(outbox))  # fmt: skip
+
+    # -- fetches ----------------------------------------------------------------
+
+    async def handle(self, fetch: Fetch) -> None:
+        """Take one fetch: decode, look up what is unknown, assemble, judge. Blocks while too much is in flight."""
+        async with self._turn:  # the first fetch may come before Faust has told us of the assignment
+            await self._turn.wait_for(lambda: self.generation >= fetch.generation)
+        one = self.assigned.get((fetch.tp.topic, fetch.tp.partition))
+        if one is None or one.generation != fetch.generation:
+            return  # fetched under an earlier assignment: its owner reads it again
+        await one.ready.wait()
+        records = one.decoder.decode(fetch.tp.partition, fetch.records)
+        live = fetch.high_watermark - fetch.end < CAUGHT_UP
+        async with one.lock:
+            await self._feed(one, records, live=live)
+            one.next_offset = max(one.next_offset, fetch.end)
+            one.heard_s = time.monotonic()
+        if one.assembler.closes():
+            self._wake.set()
+        await self._until_drained()
+
+    async def _feed(self, one: Assigned, records: list[LogRecord | DeadLetter], *, live: bool) -> None:
+        assembler, codec = one.assembler, self._codecs[one.place.topic]
+        records = [*assembler.requeued, *records]
+        readable = [record for record in records if isinstance(record, LogRecord)]
+        if unknown := assembler.unknown(readable):
+            found = await self._retry.call("look episodes up", self.store.closed, unknown, codec)
+            for episode_id in assembler.learn(found, readable):
+                known = next(one for one in found if one.episode_id == episode_id)
+                await self._reload(one, episode_id, known.stored_day, known.start.value["robot_id"], ())
+        for episode_id, blocks in assembler.freed_blocks(readable).items():
+            episode = assembler.episodes[episode_id]
+            await self._reload(one, episode_id, episode.stored_day, episode.robot_id, blocks)
+        before = assembler.counts["frames"]
+        assembler.process(records, live=live)
+        self.frames += assembler.counts["frames"] - before
+
+    async def _reload(self, one: Assigned, episode_id: str, day: int, robot_id: str, only: Iterable[int]) -> None:
+        rows = await self._retry.call("read blocks", self.store.blocks, [(day, robot_id, episode_id)], only)
+        one.assembler.reload(episode_id, rows)
+
+    async def _until_drained(self) -> None:
+        """Hold the fetch back while more bytes wait for the store than allowed; membership is kept meanwhile."""
+        if self.inflight_bytes() < self.settings.inflight_bytes:
+            return
+        self._wake.set()
+        async with self._drained:
+            await self._drained.wait_for(lambda: self.inflight_bytes() < self.settings.inflight_bytes)
+
+    def inflight_bytes(self) -> int:
+        """Bytes of frames in memory that are not yet in the store, and of open blocks."""
+        return sum(one.assembler.inflight_bytes() for one in self.assigned.values())
+
+    # -- flushes ------------------------------------------------------------------
+
+    async def run(self) -> None:
+        """Flush at most every ``flush_interval_s``, at once when an episode closes; commit behind."""
+        interval = self.settings.flush_interval_s
+        while True:
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._wake.wait(), interval)
+            self._wake.clear()
+            await asyncio.sleep(max(0.0, self._last_flush_s + interval - time.monotonic()))
+            self._last_flush_s = time.monotonic()
+            await self.flush()
+            if time.monotonic() - self._last_commit_s >= self.settings.commit_interval_s:
+                self._last_commit_s = time.monotonic()
+                await self.commit()
+
+    async def flush(self) -> None:
+        """Make everything that is due durable, then close what closes."""
+        async with self._flushing:
+            ours = [one for one in self.assigned.values() if one.ready.is_set()]
+            for one in ours:
+                self._pass_idle_time(one)
+            flush = Flush(self.store, self.announcer, self._retry)
+            taken = [(one, one.assembler.take()) for one in ours]
+            await flush.durable([(one.place, due) for one, due in taken])
+            for one, due in taken:
+                one.assembler.confirm(due)
+            closing = [(one, episode_id) for one, due in taken for episode_id in due.closing if self._still(one)]
+            await flush.close([(one.assembler, one.place, one.generation, i) for one, i in closing])
+            for one in ours:
+                if one.assembler.requeued and self._still(one):
+                    async with one.lock:
+                        await self._feed(one, [], live=False)
+        async with self._drained:
+            self._drained.notify_all()
+
+    def _still(self, one: Assigned) -> bool:
+        return self.assigned.get((one.place.topic, one.place.partition)) is one
+
+    def _pass_idle_time(self, one: Assigned) -> None:
+        """Nothing newer came: the clock since the newest record counts, up to the broker's last word that it is so."""
+        assembler = one.assembler
+        idle_s = self._caught_up_since((one.place.topic, one.place.partition), one.next_offset) - one.heard_s
+        if assembler.time_ms < 0 or idle_s <= 0 or one.lock.locked():
+            return
+        now = int(assembler.time_ms + (idle_s * 1000))
+        if assembler.next_deadline() <= now or assembler.has_aged_blocks(now):
+            assembler.pass_time(now)
+            one.heard_s += idle_s
+
+    async def commit(self) -> None:
+        """Commit each partition's watermark where it rose."""
+        offsets: dict[Key, int] = {}
+        for key, one in self.assigned.items():
+            mark = one.assembler.watermark()
+            if mark > one.committed and one.ready.is_set():
+                offsets[key] = mark
+        if offsets and await self._commit(offsets):
+            for key, mark in offsets.items():
+                if key in self.assigned:
+                    self.assigned[key].committed = mark
+
+    async def stop(self) -> None:
+        """Leave in order: flush what is due, commit."""
+        await self.flush()
+        await self.commit()
+
+    def ready(self) -> bool:
+        """Partitions (perhaps none) were assigned, and what was in flight is loaded."""
+        return self.generation >= 0 and all(one.ready.is_set() for one in self.assigned.values())
+
+    def facts(self) -> dict[str, Any]:
+        """What the web pages show."""
+        return {
+            "partitions": {f"{topic}-{n}": one.assembler.facts() for (topic, n), one in self.assigned.items()},
+            "frames": self.frames,
+            "inflight_bytes": self.inflight_bytes(),
+            "store": self._retry.trouble or "reachable",
+        }
