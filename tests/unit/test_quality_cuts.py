@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from itertools import pairwise
 
 import numpy as np
@@ -10,6 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from kinestream.schemas.errors import ContractError
+from kinestream.streams.quality.spells import Runs
 from tests.unit.quality_samples import batch, context, judge, part, take, value, whole, without
 
 PLACES = st.integers(0, 599)
@@ -20,7 +22,7 @@ def troubled_takes(draw):
     frames = take(600, seed=draw(st.integers(0, 99)), wobble_ns=draw(st.sampled_from([0, 50_000, 4_000_000])))
     position = frames.channels["position"]
     for place in draw(st.lists(PLACES, max_size=4)):
-        position[place : place + draw(st.integers(1, 40)), draw(st.integers(0, 3))] = draw(
+        position[place : place + draw(st.sampled_from([1, 2, 5, 40, 150])), draw(st.integers(0, 3))] = draw(
             st.sampled_from([np.nan, np.inf, 1.99, 2.003, -2.5, 40.0])
         )
     for place in draw(st.lists(PLACES, max_size=3)):
@@ -84,3 +86,37 @@ def test_parts_out_of_order_or_of_two_episodes_do_not_merge():
         late.merge(early)
     with pytest.raises(ContractError, match="another-take"):
         early.merge(judge(part(frames, 200, 400), known=context(episode_id="another-take")))
+
+
+@pytest.mark.parametrize("shift_ns", [-10_000, 10_000])
+def test_a_clock_step_at_the_cut_is_seen_by_the_merge(shift_ns):
+    frames = take(wobble_ns=0)
+    frames.t_ns[200:] += shift_ns
+    first, second = judge(part(frames, 0, 200)), judge(part(frames, 200, 400))
+    first.merge(second)
+    assert value(first.final(whole(frames)), "T11").value == 0.0
+
+
+@pytest.mark.parametrize("bits", range(128))
+def test_runs_merge_exactly_at_every_cut_of_every_pattern(bits):
+    mask = np.array([bits >> k & 1 for k in range(7)], np.bool_)
+    seq = np.arange(7)
+
+    def runs(begin, end):
+        counted = Runs(2, 0)
+        counted.add(mask[begin:end], seq[begin:end], seq[begin:end] * 10, True)
+        return counted
+
+    pattern = "".join(map(str, mask.astype(int)))
+    expected = [m.span() for m in re.finditer("11+", pattern)]
+    for cut in range(1, 7):
+        for second in range(cut + 1, 8):
+            merged = runs(0, cut)
+            merged.merge(runs(cut, second))
+            if second < 7:
+                merged.merge(runs(second, 7))
+            spell, total = merged.summary()
+            assert spell.count == len(expected)
+            assert total == sum((end - 1 - begin) * 10 for begin, end in expected)
+            if expected:
+                assert (spell.first_seq, spell.last_t) == (expected[0][0], (expected[-1][1] - 1) * 10)

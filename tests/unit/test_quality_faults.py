@@ -231,6 +231,10 @@ def test_a_take_under_a_second_fails_at_the_close_and_never_live():
     assert (only(judgement.findings).metric, judgement.verdict) == ("E6", "REJECT")
 
 
+def test_a_take_of_a_second_is_long_enough():
+    assert judged(take(102)).verdict == "ACCEPT"
+
+
 def test_an_unknown_model_is_judged_on_what_needs_none():
     frames = take()
     frames.channels["position"][:, 0] *= 90

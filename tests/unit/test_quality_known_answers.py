@@ -144,3 +144,17 @@ def test_a_take_without_any_frame_is_too_short_and_nothing_else():
     judgement = EpisodeJudge(context()).final(Delivery(0, 0, status="COMPLETE"))
     assert only(judgement.findings).metric == "E6"
     assert {m.id for m in judgement.metrics if m.flag == Flag.GOOD} == {"T6"}
+
+
+def test_stamps_that_stray_within_the_tolerance_and_later_leave_it_are_not_synthetic():
+    frames = take(wobble_ns=0)
+    frames.t_ns[1::2] += 1_900
+    frames.t_ns[2::2] -= 1_900
+    assert value(judged(frames), "T11").value == 1.0
+    frames.t_ns[300:] -= 10_000
+    assert value(judged(frames), "T11").value == 0.0
+
+
+def test_the_rate_is_all_intervals_where_most_of_them_miss_a_frame():
+    frames = without(take(600), [k for k in range(600) if k % 5 in (2, 4)])
+    assert value(judged(frames), "T1.steady").value == pytest.approx(60, rel=0.01)
