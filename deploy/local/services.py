@@ -105,8 +105,8 @@ def worker_environment(settings: Settings, remembered: Remembered, name: str, ho
         clickhouse=where.clickhouse,
         home=home,
         worker_port=remembered.ports[name],
-        # static membership: the same after a restart, another for every worker
-        instance_id=f"{settings.instance_id or 'local'}-{name}",
+        # empty: the worker makes one from host and port, which stay; a name of ours could meet another stack's
+        instance_id=settings.instance_id and f"{settings.instance_id}-{name}",
     )
     return {PREFIX + one.name.upper(): str(getattr(seen, one.name)) for one in fields(seen)}
 

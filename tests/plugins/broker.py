@@ -134,7 +134,7 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: p
     if brokers is None:
         terminalreporter.write_line("brokers: none was asked for")
         return
-    lines = [f"{TITLES[name]} ran {count} tests" for name, count in brokers.used.items()]
+    lines = [f"{TITLES[name]} ran {count} {'test' if count == 1 else 'tests'}" for name, count in brokers.used.items()]
     lines += [f"{TITLES[name]} did not run: {reason}" for name, reason in brokers.refused.items()]
     known = {*brokers.used, *brokers.refused} | ({"test", "kafka"} if brokers.settings.kafka else set())
     lines += [f"{TITLES[name]} was not asked for" for name in ("test", "kafka") if name not in known]
