@@ -115,7 +115,8 @@ def _quieter(_: Any, **__: Any) -> None:
 
 
 @app.on_worker_init.connect
-def _log_to_stderr(_: Any, **__: Any) -> None:
+def _before_start(_: Any, **__: Any) -> None:
+    settings.home.mkdir(parents=True, exist_ok=True)  # Faust makes its folder, but not the one above
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
     logging.getLogger("faust").setLevel(logging.WARNING)
     logging.getLogger("mode").setLevel(logging.WARNING)
