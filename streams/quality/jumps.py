@@ -29,6 +29,7 @@ from kinestream.streams.quality.spells import Spell
 
 #: keeps the quick float32 look on the safe side of the exact one
 _CAUTION = 1 - 1e-5
+_NOBODY = np.empty(0, np.int64)
 
 
 @dataclass(slots=True)
@@ -63,16 +64,24 @@ class Jumps:
         ``shortest_ns`` is the shortest period; ``finite`` = no row holds NaN, Inf or a value no joint can have.
         """
         least_ns = max(shortest_ns, self._least_ns)
-        if not finite or least_ns <= 0:
-            self._judge(bench.rows, bench.period, frames, np.flatnonzero(self.velocity > 0))
-            return
+        if least_ns <= 0:
+            columns = np.flatnonzero(self.velocity > 0)
+        elif finite:
+            columns = self._doubtful(shop, bench, least_ns)
+        else:
+            with np.errstate(invalid="ignore", over="ignore"):
+                columns = self._doubtful(shop, bench, least_ns)
+        if len(columns):
+            self._judge(bench.rows, bench.period, frames, columns)
+
+    def _doubtful(self, shop: Workshop, bench: Bench, least_ns: int) -> Integers:
+        """Joints whose greatest step is no number or more than vmax allows in the shortest period."""
         step = np.subtract(bench.rows_tail, bench.rows_head, out=bench.step)
         np.absolute(step, out=step)
         np.maximum.reduce(step, axis=0, out=shop.widest)
         np.multiply(self._quick, np.float32(least_ns), out=shop.highest)
         np.less_equal(shop.widest, shop.highest, out=shop.ok[0])
-        if 0 in shop.ok_bytes:
-            self._judge(bench.rows, bench.period, frames, np.flatnonzero(~shop.ok[0]))
+        return np.flatnonzero(~shop.ok[0]) if 0 in shop.ok_bytes else _NOBODY
 
     def _judge(self, rows: Singles, period: Integers, frames: Frames, columns: Integers) -> None:
         q = rows[:, columns].astype(np.float64)

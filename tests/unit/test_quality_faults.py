@@ -296,3 +296,15 @@ def test_a_share_is_not_called_a_failure_before_there_are_frames_to_judge_it_by(
     state = EpisodeJudge(context())
     state.advance(part(frames, 20, 40))
     assert only(state.live(Delivery(20, 19, missing_first=2))).flag == "SUSPECT"
+
+
+def test_jumps_between_stamps_that_stand_still_or_go_back_are_left_out_without_a_nominal_rate_too():
+    known = context(nominal_rate_hz=0.0, velocity=np.array([np.nan, 10.0, 10.0, 10.0]))
+    frames = take()
+    frames.channels["position"][150:, 1] += 0.3
+    frames.channels["position"][250:, 2] += 0.5
+    frames.t_ns[150] = frames.t_ns[149]
+    frames.t_ns[250] = frames.t_ns[249] - 5_000_000
+    assert judged(frames, known).findings == ()
+    frames.channels["position"][255:, 3] += 0.5
+    assert facts(only(judged(frames, known).findings)) == ("I8", "right_elbow", "FAIL", 255)
