@@ -120,7 +120,7 @@ class Delivery:
             self._check()
             left = deadline - time.monotonic()
             if left <= 0:
-                raise DeliveryError(self._undelivered(timeout_s, unsent))
+                raise DeliveryError(self._undelivered(unsent))
             self._producer.flush(min(left, _FLUSH_TURN_S))
         self._check()
 
@@ -174,11 +174,11 @@ class Delivery:
             return "make the topic or the permission (`kinestream up` makes every topic), then start the robot again"
         return "what the broker did not acknowledge is not stored: start the robot again and repeat the take"
 
-    def _undelivered(self, timeout_s: float, unsent: Sequence[Ledger]) -> str:
+    def _undelivered(self, unsent: Sequence[Ledger]) -> str:
         named = "; ".join(str(ledger) for ledger in unsent[:5] if not ledger.whole)
         return (
             f"{self._pending_bytes} bytes in {self._pending} records are not acknowledged by {self._kafka}"
-            f" after {timeout_s:.0f} s ({self._trouble or 'no answer yet'}): {named or 'status records only'}."
+            f" within the time given ({self._trouble or 'no answer yet'}): {named or 'status records only'}."
             " They stay in memory: start the broker and call flush() again"
         )
 

@@ -120,10 +120,14 @@ class Robot:
 
         Raises :class:`DeliveryError` naming what is not delivered (it stays in memory).
         """
-        with self._link.lock:
-            if self._episode is not None:
-                self._episode.cut_if_older(float("inf"))
-        self._link.delivery.flush(timeout, self._ledgers())
+        deadline = time.monotonic() + timeout
+        if self._link.lock.acquire(timeout=timeout):  # a send() that is blocked in another thread keeps it
+            try:
+                if self._episode is not None:
+                    self._episode.cut_if_older(float("inf"))
+            finally:
+                self._link.lock.release()
+        self._link.delivery.flush(max(deadline - time.monotonic(), 0.0), self._ledgers())
 
     def close(self, timeout: float = 30.0) -> None:
         """End a take left open (ABORTED), flush, and stop; a second call does nothing. Raises as :meth:`flush`."""

@@ -66,6 +66,8 @@ def test_a_full_buffer_blocks_send_and_says_so_every_second(caplog: pytest.LogCa
         wait_until(lambda: len(said()) >= 2, 10, "two lines about the blocked send()")
     assert "of 20000 buffer bytes wait for the broker 127.0.0.1:" in said()[0]
     assert 15_000 < robot.buffered_bytes <= 20_000
+    with pytest.raises(DeliveryError, match="are not acknowledged"):
+        robot.flush(timeout=0.1)  # another thread's send() holds it up no longer than that
     assert "20" in close_undelivered(robot)
     recorder.join(10)
     assert "the robot was closed while send() waited" in str(outcome[0])
