@@ -33,7 +33,18 @@ ANYWHERE = 1e30
 class Bounds:
     """A model's limits made ready: float64 (J,) exact, and float32 rounded inwards for the quick look."""
 
-    __slots__ = ("far_high", "far_low", "high", "known", "low", "near_high", "near_low", "quick_high", "quick_low")
+    __slots__ = (
+        "far_high",
+        "far_low",
+        "high",
+        "known",
+        "low",
+        "near_high",
+        "near_low",
+        "quick_high",
+        "quick_low",
+        "tolerance",
+    )
 
     def __init__(self, context: Context, rules: Rules) -> None:
         low, high = np.asarray(context.lower, np.float64), np.asarray(context.upper, np.float64)
@@ -43,9 +54,9 @@ class Bounds:
         self.low, self.high = np.where(self.known, low, -np.inf), np.where(self.known, high, np.inf)
         reach = np.where(self.known, high - low, 0.0)
         prismatic = _mask(context.prismatic, len(low))
-        tolerance = np.maximum(np.where(prismatic, rules.limit_m, rules.limit_rad), rules.limit_range * reach)
-        tolerance *= 1 + SLACK
-        self.far_low, self.far_high = self.low - tolerance, self.high + tolerance
+        self.tolerance = np.maximum(np.where(prismatic, rules.limit_m, rules.limit_rad), rules.limit_range * reach)
+        slack = self.tolerance * (1 + SLACK)
+        self.far_low, self.far_high = self.low - slack, self.high + slack
         resting = prismatic if context.rests_on_stop is None else np.asarray(context.rests_on_stop, np.bool_)
         margin = np.where(resting, -np.inf, rules.near_range * reach * (1 - SLACK))
         self.near_low, self.near_high = self.low + margin, self.high - margin
@@ -147,7 +158,7 @@ class Limits:
             flag=Flag.FAIL,
             value=joint.excess,
             unit=unit,
-            threshold=float(self.bounds.far_high[j] - self.bounds.high[j]),
+            threshold=float(self.bounds.tolerance[j]),
             origin=Origin.ROBOT,
             first_seq=runs.first_seq,
             t_start_ns=runs.first_t,
