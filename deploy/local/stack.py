@@ -6,6 +6,7 @@ It never stops what it did not start, and never deletes data.
 from __future__ import annotations
 
 import fcntl
+import re
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -38,6 +39,7 @@ Progress = Callable[[str], None]
 START_S: Final = 90.0
 #: States of a program that will not become healthy; BACKOFF: it ended within a second, and would again.
 _GONE: Final = ("BACKOFF", "FATAL", "EXITED", "STOPPED", "UNKNOWN")
+_TERMINAL_CODES: Final = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
 _WHAT: Final = {"registry": "schema registry", "store": "ClickHouse", "test": "test broker", "kafka": "Apache Kafka"}
 
 
@@ -244,8 +246,9 @@ class Stack:
 
     def _last_line(self, name: str) -> str:
         log: Path = self.home / "logs" / f"{name}.log"
-        lines = log.read_text(errors="replace").strip().splitlines() if log.exists() else []
-        return lines[-1] if lines else ""
+        text = log.read_text(errors="replace") if log.exists() else ""
+        lines = [line for line in _TERMINAL_CODES.sub("", text).splitlines() if line.strip()]
+        return lines[-1].strip() if lines else ""
 
     @contextmanager
     def _locked(self) -> Iterator[None]:
