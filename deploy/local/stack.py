@@ -116,6 +116,7 @@ class Stack:
         self, memory: Remembered, supervisor: Supervisor, progress: Progress, workers: int, *, foreground: bool
     ) -> Remembered:
         kind = self._choose_broker(progress)
+        _check_workers(kind, workers)
         if kind != memory.broker:  # the port of one broker means nothing to the other
             memory = replace(memory, ports={name: port for name, port in memory.ports.items() if name != "broker"})
         memory = replace(memory, broker=kind, workers=workers)
@@ -130,6 +131,7 @@ class Stack:
     def _scale(self, memory: Remembered, supervisor: Supervisor, workers: int) -> Remembered:
         if workers == memory.workers:
             return memory
+        _check_workers(memory.broker, workers)
         new = worker_names(workers)[memory.workers :]
         memory = replace(choose_ports(memory, new, self.settings), workers=workers)
         supervisor.update(self._programs(memory))
@@ -260,3 +262,11 @@ class Stack:
         with lock:
             fcntl.flock(lock, fcntl.LOCK_EX)
             yield
+
+
+def _check_workers(broker: str, workers: int) -> None:
+    if broker == "test" and workers > 1:
+        raise BrokerError(
+            f"workers={workers}: the test broker serves one worker, because its groups do not share partitions out; "
+            "use Apache Kafka (KINESTREAM_BROKER=kafka, or a cluster in KINESTREAM_KAFKA)"
+        )

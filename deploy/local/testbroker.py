@@ -2,7 +2,8 @@
 
 ``python -m kinestream.deploy.local.testbroker --address-file F`` writes its bootstrap address to F and serves until
 SIGTERM. It keeps at most 5 MB a partition, makes any topic it is asked about with 4 partitions, knows no CreateTopics,
-and stamps no records: their time is the producer's.
+and stamps no records: their time is the producer's. A group has one aiokafka member at a time: when a second one joins,
+its SyncGroup is refused as an invalid request.
 """
 
 from __future__ import annotations
@@ -31,6 +32,13 @@ def start() -> str:
     pointer, error = ctypes.c_void_p, ctypes.create_string_buffer(512)
     try:
         library.rd_kafka_conf_new.restype = pointer
+        library.rd_kafka_conf_set.argtypes = [
+            pointer,
+            ctypes.c_char_p,
+            ctypes.c_char_p,
+            ctypes.c_char_p,
+            ctypes.c_size_t,
+        ]
         library.rd_kafka_new.restype = pointer
         library.rd_kafka_new.argtypes = [ctypes.c_int, pointer, ctypes.c_char_p, ctypes.c_size_t]
         library.rd_kafka_mock_cluster_new.restype = pointer
@@ -40,7 +48,9 @@ def start() -> str:
         library.rd_kafka_mock_group_initial_rebalance_delay_ms.argtypes = [pointer, ctypes.c_int32]
     except AttributeError as problem:
         raise BrokerError(f"the installed confluent-kafka has no test broker ({problem}): pip install -U it") from None
-    client = library.rd_kafka_new(_PRODUCER, library.rd_kafka_conf_new(), error, len(error))
+    settings = library.rd_kafka_conf_new()
+    library.rd_kafka_conf_set(settings, b"log_level", b"3", error, len(error))
+    client = library.rd_kafka_new(_PRODUCER, settings, error, len(error))
     cluster = client and library.rd_kafka_mock_cluster_new(client, 1)
     if not cluster:
         raise BrokerError(f"librdkafka's test broker did not start: {error.value.decode()}")

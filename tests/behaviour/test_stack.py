@@ -111,6 +111,26 @@ def test_what_is_killed_is_started_again(settings: Settings) -> None:
     assert process.wait_until(back, 30)
 
 
+def test_a_worker_that_is_killed_is_started_again(settings: Settings, kafka_broker: Broker) -> None:
+    tenant = kafka_broker.tenant
+    stack = Stack(replace(settings, kafka=kafka_broker.bootstrap, tenant=tenant, group=tenant))
+    stack.up(workers=1)
+    before = stack.status()[-1]
+    assert (before.name, before.healthy) == ("worker", True)
+    os.kill(before.pid or 0, signal.SIGKILL)
+
+    def back() -> bool:
+        worker = stack.status()[-1]
+        return worker.healthy and worker.pid != before.pid
+
+    assert process.wait_until(back, 60)
+
+
+def test_a_second_worker_on_the_test_broker_is_refused_with_the_way_out(settings: Settings) -> None:
+    with pytest.raises(BrokerError, match=r"the test broker serves one worker.*KINESTREAM_BROKER=kafka"):
+        Stack(settings).up(workers=2)
+
+
 def test_a_failure_on_the_way_up_stops_what_was_started_and_says_why(settings: Settings) -> None:
     settings.home.mkdir()
     (settings.home / "store").write_text("a file where the store wants a folder")
