@@ -50,6 +50,6 @@ def encode_chunk_body(chunk: FrameChunk) -> bytes:
 
 def _array(parts: list[bytes], values: np.ndarray, kind: type) -> None:
     if values.size:
-        little = np.ascontiguousarray(values, np.dtype(kind).newbyteorder("<"))
+        little = np.asarray(values, np.dtype(kind).newbyteorder("<"))
         parts += (zigzag(values.size), little.tobytes())
     parts.append(b"\0")
