@@ -30,7 +30,7 @@ from kinestream.deploy.local.services import (
     worker_environment,
 )
 from kinestream.deploy.local.supervise import Program, Supervisor
-from kinestream.deploy.topics import ensure_topics
+from kinestream.deploy.topics import broker_kind, ensure_topics
 from kinestream.schemas.errors import BrokerError, KafkaUnavailableError, StackError, StoreError
 from kinestream.schemas.settings import Settings
 
@@ -106,9 +106,13 @@ class Stack:
         return addresses(self.settings, Remembered.load(self.home))
 
     def broker(self) -> str:
-        """``kafka`` or ``test``: the kind of broker that the stack runs or will run."""
-        kind = Remembered.load(self.home).broker
-        return "test" if (kind or self.settings.broker) == "test" and not self.settings.kafka else "kafka"
+        """``kafka`` or ``test``: the kind of broker that the stack runs, will run, or was told to use."""
+        if self.settings.kafka:
+            try:
+                return broker_kind(self.settings.kafka, health.ANSWER_S)
+            except BrokerError:
+                return "kafka"
+        return "test" if (Remembered.load(self.home).broker or self.settings.broker) == "test" else "kafka"
 
     # -- starting ----------------------------------------------------------
 

@@ -180,6 +180,7 @@ def test_a_broker_of_the_settings_is_used_and_never_started(settings: Settings, 
     assert stack.up(workers=0).kafka == broker.bootstrap
     found = {one.name: one for one in stack.status()}["broker"]
     assert (found.url, found.healthy, found.pid) == (broker.bootstrap, True, None)
+    assert stack.broker() == broker.kind
     stack.down()
     ensure_topics(broker.bootstrap, broker.tenant)  # it still answers
 
