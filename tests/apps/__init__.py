@@ -1,0 +1,1 @@
+"""Little Faust apps that tests run as processes."""
