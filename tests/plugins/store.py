@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import os
 import subprocess
 import sys
 import time
@@ -14,7 +15,7 @@ import pytest
 from clickhouse_connect.driver.client import Client
 
 from kinestream.deploy.store import migrations
-from kinestream.schemas.settings import Settings
+from kinestream.schemas.settings import PREFIX, Settings
 from kinestream.streams.store.client import connect
 
 _SETTINGS = Settings()
@@ -59,7 +60,10 @@ class StoreProcess:
         address.unlink(missing_ok=True)
         command = [sys.executable, "-m", "kinestream.deploy.store", "--path", str(self.path), "--port", str(self.port)]
         with self.log.open("ab") as log:
-            self._process = subprocess.Popen([*command, "--address-file", str(address)], stdout=log, stderr=log)
+            # A KINESTREAM_* variable of the person at the keyboard must not change the store's passwords.
+            env = {name: value for name, value in os.environ.items() if not name.startswith(PREFIX)}
+            command += ["--address-file", str(address)]
+            self._process = subprocess.Popen(command, stdout=log, stderr=log, env=env)
         deadline = time.monotonic() + START_S
         while not address.exists():
             if self._process.poll() is not None or time.monotonic() > deadline:
