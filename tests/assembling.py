@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import uuid
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from datetime import date, timedelta
 from typing import Any
 
 import numpy as np
@@ -16,7 +18,7 @@ from kinestream.schemas.layout import Channel, Layout
 from kinestream.schemas.registry import Registry
 from kinestream.schemas.settings import Settings
 from kinestream.streams.assembly.journal import rebuild
-from kinestream.streams.assembly.partition import PartitionAssembler
+from kinestream.streams.assembly.partition import Due, PartitionAssembler
 from kinestream.streams.assembly.values import (
     BlockRow,
     Closed,
@@ -32,6 +34,7 @@ from kinestream.streams.assembly.values import (
 from kinestream.streams.judging import judge_for
 
 CODEC = Codec(Registry(), "motion.hub.frames.v1")
+EVENTS = Codec(Registry(), "motion.hub.episodes.v1")
 PLACE = Place("cluster", "motion.hub.frames.v1", 0)
 LIMITS = Deadlines.of(Settings())
 JOINTS = ("left_shoulder_pitch_joint", "left_elbow_joint")
@@ -153,68 +156,110 @@ class Log:
 
 
 class MemoryStore:
-    """The tables by their keys, replaced as ClickHouse's ReplacingMergeTree replaces."""
+    """The tables by their keys, replaced as ClickHouse's ReplacingMergeTree replaces; what is JSON there is here."""
 
     def __init__(self) -> None:
         self.blocks: dict[tuple[str, int], BlockRow] = {}
         self.journal: dict[str, JournalRow] = {}
-        self.episodes: dict[str, Closed] = {}
+        self.episodes: dict[str, JournalRow] = {}
         self.findings: list[FindingChange] = []
-        self.events: list[dict[str, Any]] = []
         self.dead_letters: list[DeadLetter] = []
         self.robots: list[Any] = []
+        #: what consumers got, in order: (ce_id, bytes)
+        self.announced: list[tuple[str, bytes]] = []
+        self.block_writes = 0
+
+    @property
+    def events(self) -> list[dict[str, Any]]:
+        return [EVENTS.decode(raw).value for _, raw in self.announced]
+
+    def event(self) -> dict[str, Any]:
+        """The only one."""
+        (event,) = self.events
+        return event
 
     def put_block(self, row: BlockRow) -> None:
+        self.block_writes += 1
         before = self.blocks.get((row.episode_id, row.block))
         if before is None or row.version >= before.version:
             self.blocks[row.episode_id, row.block] = row
+
+    def put_journal(self, row: JournalRow) -> None:
+        before = self.journal.get(row.episode_id)
+        if before is None or row.version >= before.version:
+            facts, closed = json.loads(json.dumps([row.facts, row.closed]))
+            self.journal[row.episode_id] = replace(row, facts=facts, closed=closed)
+
+    def put_episode(self, row: JournalRow) -> None:
+        before = self.episodes.get(row.episode_id)
+        if before is None or row.closed["revision"] >= before.closed["revision"]:
+            self.episodes[row.episode_id] = row
+
+    def in_flight(self) -> list[JournalRow]:
+        return [row for row in self.journal.values() if not row.is_deleted]
 
     def rows(self, episode_id: str) -> list[BlockRow]:
         return sorted((r for (i, _), r in self.blocks.items() if i == episode_id), key=lambda r: r.block)
 
 
-class Owner:
-    """Does for one partition what the worker does, synchronously; ``crash`` forgets all but the store."""
+class Died(Exception):
+    """The owner's process ended between two durable steps."""
 
-    def __init__(self, store: MemoryStore | None = None, *, live: bool = True) -> None:
+
+class Owner:
+    """Does for one partition what the worker does, synchronously; ``crash`` forgets all but the store.
+
+    ``dies_after``: the number of durable steps after which it dies, or the name of one (``journal``, ``blocks``,
+    ``outbox``, ``episode``, ``event``).
+    """
+
+    def __init__(self, store: MemoryStore | None = None, *, live: bool = True, live_lane: bool = True) -> None:
         self.store = store or MemoryStore()
-        self.live = live
+        self.live, self.live_lane = live, live_lane
         self.committed = 0
+        self.dies_after: int | str = -1
+        self.steps = 0
         self.assembler = self._assigned()
 
     def _assigned(self) -> PartitionAssembler:
-        assembler = PartitionAssembler(PLACE, LIMITS, judge_for)
-        for row in list(self.store.journal.values()):
-            if not row.is_deleted:
-                rows = self.store.rows(row.episode_id)
-                assembler.restore(rebuild(loaded(row), rows, judge_for))
+        assembler = PartitionAssembler(PLACE, LIMITS, judge_for, live_lane=self.live_lane)
+        for row in self.store.in_flight():
+            if row.phase == "CLOSED":
+                self._announce(row)
+                self.store.put_journal(replace(row, version=row.version + 1, is_deleted=True))
+            else:
+                assembler.restore(rebuild(loaded(row, row.facts), self.store.rows(row.episode_id), judge_for))
         return assembler
 
     def crash(self) -> None:
+        self.dies_after = -1
         self.assembler = self._assigned()
 
-    def feed(self, records: Iterable[LogRecord], *, flush: bool = True) -> None:
+    def _step(self, name: str) -> None:
+        self.steps += 1
+        if self.dies_after in (name, self.steps):
+            raise Died(name)
+
+    def feed(self, records: Iterable[LogRecord | DeadLetter], *, flush: bool = True) -> None:
         records = [*self.assembler.requeued, *records]
-        unknown = self.assembler.unknown(records)
-        found = [loaded_closed(self.store.episodes[i]) for i in unknown if i in self.store.episodes]
-        for episode_id in self.assembler.learn(found, records):
-            self.assembler.reload(episode_id, self.store.rows(episode_id))
-        for episode_id, blocks in self.assembler.freed_blocks(records).items():
-            self.assembler.reload(episode_id, [r for r in self.store.rows(episode_id) if r.block in blocks])
+        self.prepare(records)
         self.assembler.process(records, live=self.live)
         if flush:
             self.flush()
 
+    def prepare(self, records: Sequence[LogRecord | DeadLetter]) -> None:
+        readable = [record for record in records if isinstance(record, LogRecord)]
+        unknown = self.assembler.unknown(readable)
+        rows = [self.store.episodes[i] for i in unknown if i in self.store.episodes]
+        for episode_id in self.assembler.learn([loaded(row, row.closed["facts"]) for row in rows], readable):
+            self.assembler.reload(episode_id, self.store.rows(episode_id))
+        for episode_id, blocks in self.assembler.freed_blocks(readable).items():
+            self.assembler.reload(episode_id, [r for r in self.store.rows(episode_id) if r.block in blocks])
+
     def flush(self) -> None:
         while True:
             due = self.assembler.take()
-            for row in due.journal:
-                self.store.journal[row.episode_id] = row
-            for block in due.blocks:
-                self.store.put_block(block)
-            self.store.findings += due.findings
-            self.store.dead_letters += due.dead_letters
-            self.store.robots += due.robots
+            self.make_durable(due)
             self.assembler.confirm(due)
             for episode_id in due.closing:
                 self._close(episode_id)
@@ -222,7 +267,23 @@ class Owner:
                 self.feed([], flush=False)
             elif not due:
                 break
-        self.committed = self.assembler.watermark()
+        self.commit()
+
+    def commit(self) -> None:
+        self.committed = max(self.committed, self.assembler.watermark())
+
+    def make_durable(self, due: Due) -> None:
+        self.store.dead_letters += due.dead_letters
+        for row in due.journal:
+            self.store.put_journal(row)
+        if due.journal:
+            self._step("journal")
+        for block in due.blocks:
+            self.store.put_block(block)
+        if due.blocks:
+            self._step("blocks")
+        self.store.findings += due.findings
+        self.store.robots += due.robots
 
     def _close(self, episode_id: str) -> None:
         episode = self.assembler.episodes[episode_id]
@@ -230,9 +291,16 @@ class Owner:
         closed = self.assembler.seal(episode_id, rows)
         if closed is not None:
             self.store.findings += closed.findings
-            self.store.episodes[episode_id] = closed
-            self.store.events.append(closed.event)
+            self.store.put_journal(replace(closed.journal, phase="CLOSED", closed=closed.row, event=encoded(closed)))
+            self._step("outbox")
+            self._announce(self.store.journal[episode_id])
         self.assembler.announced(episode_id)
+
+    def _announce(self, row: JournalRow) -> None:
+        self.store.put_episode(row)
+        self._step("episode")
+        self.store.announced.append((f"{row.episode_id}/{row.closed['revision']}", row.event))
+        self._step("event")
 
     def pass_ms(self, ms: int) -> None:
         """The log is idle for ``ms``, and a fetch has confirmed it."""
@@ -240,24 +308,20 @@ class Owner:
         self.feed([])
 
 
-def _words(facts: dict[str, Any], raws: Sequence[bytes]) -> list[Word]:
-    return [
+def encoded(closed: Closed) -> bytes:
+    """The event as the announcer frames it."""
+    fields = {name: value for name, value in closed.event.items() if name not in ("stored_day", "blocks")}
+    day = (date(1970, 1, 1) + timedelta(closed.event["stored_day"])).isoformat()
+    frames = {"database": "kinestream", "table": "frame_blocks", "robot_id": closed.event["robot_id"]}
+    frames |= {"stored_day": day, "blocks": closed.event["blocks"]}
+    return EVENTS.encode("EpisodeCompleted", {**fields, "frames": frames, "schema_fingerprints": []})
+
+
+def loaded(row: JournalRow, facts: dict[str, Any]) -> Loaded:
+    """As the store reads it back: ``facts`` of the journal, or those the episode row keeps."""
+    raws = [row.start, *row.marks, *([row.end] if row.end else [])]
+    words = [
         Word(offset, ms, raw, CODEC.decode(raw).value) for (offset, ms), raw in zip(facts["words"], raws, strict=True)
     ]
-
-
-def loaded(row: JournalRow) -> Loaded:
-    raws = [row.start, *row.marks, *([row.end] if row.end else [])]
-    words = _words(row.facts, raws)
     end = words[-1] if row.end else None
-    return Loaded(row.episode_id, row.stored_day, row.facts, words[0], tuple(words[1 : 1 + len(row.marks)]), end)
-
-
-def loaded_closed(closed: Closed) -> Loaded:
-    row = closed.journal
-    raws = [row.start, *row.marks, *([row.end] if row.end else [])]
-    words = _words(closed.row["facts"], raws)
-    end = words[-1] if row.end else None
-    return Loaded(
-        row.episode_id, row.stored_day, closed.row["facts"], words[0], tuple(words[1 : 1 + len(row.marks)]), end
-    )
+    return Loaded(row.episode_id, row.stored_day, facts, words[0], tuple(words[1 : 1 + len(row.marks)]), end)

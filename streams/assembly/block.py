@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, NamedTuple
 
 import numpy as np
 import xxhash
@@ -16,8 +16,7 @@ from kinestream.schemas.frames import Float32, Int64
 FULL_PRESENCE: Final = b"\xff" * (BLOCK // 8)
 
 
-@dataclass(frozen=True, slots=True)
-class Taken:
+class Taken(NamedTuple):
     """What a piece of a chunk did to a block."""
 
     added: int
@@ -37,9 +36,11 @@ class Block:
         "duplicates",
         "index",
         "last_offset",
+        "next",
         "pending_offset",
         "present",
         "reordered",
+        "stored_version",
         "t_ns",
     )
 
@@ -52,29 +53,32 @@ class Block:
         self.count = 0
         self.duplicates = 0
         self.conflicts = 0
+        #: frames that came after a higher number of this block
         self.reordered = 0
+        #: highest number within the block + 1
+        self.next = 0
         self.last_offset = -1
+        #: version of the newest durable row; -1 = none
+        self.stored_version = -1
         #: offset of the first record not yet in a durable row; -1 = all are
         self.pending_offset = -1
         self.due_since_ms = 0
 
-    def take(
-        self, first: int, t_ns: Int64, channels: Mapping[str, Float32], offset: int, broker_ms: int, in_order: bool
-    ) -> Taken:
+    def take(self, first: int, t_ns: Int64, channels: Mapping[str, Float32], offset: int, broker_ms: int) -> Taken:
         """Take frames ``first`` .. ``first + n - 1`` (numbers within the block); channels float32 (n, width)."""
         last = first + len(t_ns)
         if self.count and self.present[first:last].any():
-            return self._take_some(first, t_ns, channels, offset, broker_ms, in_order)
+            return self._take_some(first, t_ns, channels, offset, broker_ms)
         self.t_ns[first:last] = t_ns
         self.broker_ms[first:last] = broker_ms
         self.present[first:last] = True
         for name, values in self.channels.items():
             values[first:last] = channels[name]
-        self._changed(len(t_ns), offset, broker_ms, in_order)
+        self._changed(first, len(t_ns), len(t_ns), offset, broker_ms)
         return Taken(len(t_ns))
 
     def _take_some(
-        self, first: int, t_ns: Int64, channels: Mapping[str, Float32], offset: int, broker_ms: int, in_order: bool
+        self, first: int, t_ns: Int64, channels: Mapping[str, Float32], offset: int, broker_ms: int
     ) -> Taken:
         """Some of the frames are here already: a replay (by offset) changes nothing, a duplicate is counted."""
         last = first + len(t_ns)
@@ -94,7 +98,7 @@ class Block:
         self.duplicates += duplicates
         self.conflicts += conflicting
         if len(new) or duplicates:
-            self._changed(len(new), offset, broker_ms, in_order)
+            self._changed(first, len(t_ns), len(new), offset, broker_ms)
         return Taken(len(new), duplicates, conflicting)
 
     def _same(self, first: int, t_ns: Int64, channels: Mapping[str, Float32]) -> NDArray[np.bool_]:
@@ -106,14 +110,25 @@ class Block:
             same &= (values[first:last].view(np.uint32) == given.view(np.uint32)).all(axis=1)
         return same
 
-    def _changed(self, added: int, offset: int, broker_ms: int, in_order: bool) -> None:
+    def _changed(self, first: int, n: int, added: int, offset: int, broker_ms: int) -> None:
         self.count += added
-        if not in_order:
+        if first < self.next:
             self.reordered += added
+        self.next = max(self.next, first + n)
         self.last_offset = max(self.last_offset, offset)
         if self.pending_offset < 0:
             self.pending_offset = offset
             self.due_since_ms = broker_ms
+
+    @property
+    def version(self) -> int:
+        """As its row's: what the block holds is a function of it."""
+        return self.count << 48 | self.last_offset
+
+    @property
+    def durable(self) -> bool:
+        """All it holds is in the store."""
+        return self.stored_version == self.version
 
     def where(self) -> slice | NDArray[np.intp]:
         """Index of the frames present, in frame order."""
@@ -123,10 +138,6 @@ class Block:
         """Frame numbers present within the episode, int64 (n,)."""
         base = self.index * BLOCK
         return np.arange(base, base + BLOCK, dtype=np.int64)[self.where()]
-
-    def nbytes(self) -> int:
-        """Bytes of the arrays."""
-        return sum(values.nbytes for values in self.channels.values()) + self.t_ns.nbytes + self.broker_ms.nbytes
 
     def value_leaves(self) -> dict[str, bytes]:
         """xxh3-128 of each channel's frames present."""

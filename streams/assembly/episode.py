@@ -13,7 +13,7 @@ from kinestream.schemas.errors import LayoutError
 from kinestream.schemas.frames import Float32, FrameChunk
 from kinestream.schemas.layout import Layout
 from kinestream.streams.assembly.block import Block, StoredBlock
-from kinestream.streams.assembly.values import BlockRow, JsonDict, LogRecord, Word
+from kinestream.streams.assembly.values import BlockRow, Closed, JsonDict, LogRecord, Word
 from kinestream.streams.quality import EpisodeJudge, Frames, LampBook
 
 OPEN: Final = "OPEN"
@@ -21,6 +21,8 @@ ENDED: Final = "ENDED"
 CLOSING: Final = "CLOSING"
 
 DAY_MS: Final = 86_400_000
+#: Frame numbers are stored in 32 bits.
+MOST_FRAMES: Final = 1 << 32
 
 
 @dataclass(slots=True)
@@ -47,14 +49,27 @@ class Episode:
         self.superseded_ms = -1
         self.phase = OPEN
         self.closing_status = ""
+        #: broker time at which it closed: the deadline, never the time somebody looked
+        self.closed_ms = -1
         self.history = History()
+        self.sealed: Closed | None = None
         #: broker time of the last late record of a reopened episode
         self.late_ms = -1
         self.journal_version = 0
         #: first offset whose effect waits for a journal row; -1 = none
         self.journal_pending = -1
+        #: first offset of a word of the robot that no frame repeats and no journal row holds yet; -1 = none
+        self.heard_pending = -1
+        self.heard_since_ms = 0
+        #: broker time of the robot's newest word, whatever it was about
+        self.heard_ms = start.broker_ms
+        #: whether the robot's newest status names it; since when it does not (-1: named, or no status yet)
+        self.named = False
+        self.unnamed_ms = -1
         self.deferred: list[LogRecord] = []
 
+        #: bytes of a block in memory
+        self.block_bytes = BLOCK * (4 * sum(self.layout.widths.values()) + 16)
         self.blocks: dict[int, Block] = {}
         self.stored: dict[int, StoredBlock] = {}
         self.unique = 0
@@ -76,7 +91,6 @@ class Episode:
         self.late_frames = 0
         #: broker time at which the assembler looks at it again
         self.wake_ms = 1 << 62
-        self._next_seq = 0
 
     # -- facts ------------------------------------------------------------
 
@@ -95,6 +109,10 @@ class Episode:
         """It was closed before."""
         return self.history.revision > 0
 
+    def ended_ms(self) -> int:
+        """Broker time of the last record that counts."""
+        return max(self.last_frame_ms, *(word.broker_ms for word in self.words()), self.start.broker_ms)
+
     def words(self) -> Iterator[Word]:
         """Every record but the chunks."""
         yield self.start
@@ -107,6 +125,11 @@ class Episode:
         blocks = [block.last_offset for block in self.all_blocks()]
         return max(*blocks, *(word.offset for word in self.words()), self.start.offset)
 
+    @property
+    def waits(self) -> bool:
+        """It was never closed and has no end mark: what its robot says decides when it closes."""
+        return self.phase == OPEN and not self.reopened
+
     def all_blocks(self) -> list[Block | StoredBlock]:
         """Blocks in memory and what is left of those in the store."""
         return [*self.blocks.values(), *self.stored.values()]
@@ -115,6 +138,24 @@ class Episode:
         """The watermark may not pass ``offset`` until the next journal row is durable."""
         if self.journal_pending < 0:
             self.journal_pending = offset
+
+    # -- what the robot says of it ------------------------------------------
+
+    def hear(self, offset: int, broker_ms: int) -> None:
+        """Its robot lives: a word that leaves no row of its own, so the journal must say it (in a while)."""
+        if not self.waits:
+            return
+        self.heard_ms = max(self.heard_ms, broker_ms)
+        if self.heard_pending < 0:
+            self.heard_pending, self.heard_since_ms = offset, broker_ms
+
+    def name(self, named: bool, offset: int, broker_ms: int) -> None:
+        """The robot's newest status names it as recording or unsent, or does not."""
+        if not self.waits or (named == self.named and (named or self.unnamed_ms >= 0)):
+            return
+        self.named = named
+        self.unnamed_ms = -1 if named else broker_ms
+        self.hold(offset)
 
     # -- frames -----------------------------------------------------------
 
@@ -125,31 +166,37 @@ class Episode:
             return f"layout {chunk.layout_id.hex()} where the start declared {self.layout.layout_id.hex()}"
         if n == 0 or chunk.first_seq < 0:
             return f"{n} frames from number {chunk.first_seq}"
+        if chunk.first_seq + n > MOST_FRAMES:
+            return f"frame {chunk.first_seq + n - 1} where frame numbers end at {MOST_FRAMES - 1}"
         if not np.isfinite(chunk.offset_s).all():
             return "a stamp that is not a number"
-        sizes = {name: len(values) for name, values in chunk.channels.items()}
-        wanted = {name: n * width for name, width in self.layout.widths.items()}
-        if sizes != wanted:
-            return f"{n} frames with {sizes} values where the layout says {wanted}"
         if self.end and chunk.first_seq + n > self.n_total:
             return f"frame {chunk.first_seq + n - 1} where the end mark announces {self.n_total} frames"
+        widths, channels = self.layout.widths, chunk.channels
+        fits = len(channels) == len(widths)
+        for name, width in widths.items():
+            fits = fits and name in channels and channels[name].size == n * width
+        if not fits:
+            sizes = {name: values.size for name, values in channels.items()}
+            return f"{n} frames with {sizes} values where the layout says {widths} a frame"
         return ""
 
     def add(self, record: LogRecord, chunk: FrameChunk) -> int:
         """Take a chunk that fits; returns how many frames were new."""
         t_ns, n = chunk.t_ns, len(chunk)
         rows = {name: chunk.channels[name].reshape(n, width) for name, width in self.layout.widths.items()}
-        in_order = chunk.first_seq >= self._next_seq
         taken = added = 0
         while taken < n:
             index, first = divmod(chunk.first_seq + taken, BLOCK)
             count = min(n - taken, BLOCK - first)
-            piece = rows if count == n else {name: v[taken : taken + count] for name, v in rows.items()}
-            block = self._block(index)
-            got = block.take(first, t_ns[taken : taken + count], piece, record.offset, record.broker_ms, in_order)
-            added += got.added
-            self.duplicates += got.duplicates
-            self.conflicting += got.conflicting
+            # A block that only the store holds: a replay. Owners reload it for anything else (freed_blocks).
+            if index not in self.stored:
+                piece = rows if count == n else {name: v[taken : taken + count] for name, v in rows.items()}
+                stamps = t_ns[taken : taken + count]
+                got = self._block(index).take(first, stamps, piece, record.offset, record.broker_ms)
+                added += got.added
+                self.duplicates += got.duplicates
+                self.conflicting += got.conflicting
             taken += count
         self._count(chunk.first_seq, n, added, record.broker_ms)
         return added
@@ -163,15 +210,14 @@ class Episode:
     def _count(self, first_seq: int, n: int, added: int, broker_ms: int) -> None:
         if added:
             self.unique += added
-            if self.reopened and broker_ms > self.history.first_closed_ms:
+            if self.reopened and broker_ms >= self.history.first_closed_ms:
                 self.late_frames += added
-            self.last_frame_ms = broker_ms
+            self.last_frame_ms = max(self.last_frame_ms, broker_ms)
+            self.heard_ms = max(self.heard_ms, broker_ms)
             if first_seq < self.frontier:
                 self.dirty = True
                 self.behind += added
-        last = first_seq + n
-        self._next_seq = max(self._next_seq, last)
-        self.highest_seq = max(self.highest_seq, last - 1)
+        self.highest_seq = max(self.highest_seq, first_seq + n - 1)
 
     # -- the frontier of live metrics ---------------------------------------
 
@@ -201,10 +247,10 @@ class Episode:
                 return
         self.frontier = self.highest_seq + 1
 
-    def finish_frontier(self) -> None:
-        """Judge all that is left, holes or not: nothing more is waited for."""
+    def pass_holes(self, up_to: int) -> None:
+        """Judge all there is; holes below frame ``up_to`` are no longer waited for."""
         self._run()
-        while self.frontier <= self.highest_seq:
+        while self.frontier < up_to:
             self.skip_hole()
             self._run()
 
@@ -263,14 +309,16 @@ class Episode:
         block = self.blocks[index]
         return int(block.t_ns[np.flatnonzero(block.present)[-1]])
 
-    def free(self, block: Block, row: BlockRow) -> None:
-        """Forget a full, stored and judged block but for its leaves."""
-        values = {name: digest for name, digest in row.leaves.items() if name != TIME}
-        t_leaf = leaf(row.t_ns - self.t_base())
-        self.stored[block.index] = StoredBlock(
-            block.index, block.last_offset, block.duplicates, int(row.t_ns[0]), int(row.t_ns[-1]), t_leaf, values
-        )
-        del self.blocks[block.index]
+    def free(self) -> None:
+        """Forget the blocks that are full, stored and judged, but for their leaves."""
+        for block in list(self.blocks.values()):
+            if block.count == BLOCK and self.frontier >= (block.index + 1) * BLOCK and block.durable:
+                t_leaf, leaves = leaf(block.t_ns - self.t_base()), block.value_leaves()
+                first, last = int(block.t_ns[0]), int(block.t_ns[-1])
+                self.stored[block.index] = StoredBlock(
+                    block.index, block.last_offset, block.duplicates, first, last, t_leaf, leaves
+                )
+                del self.blocks[block.index]
 
     def put_back(self, row: BlockRow) -> None:
         """Hold a stored block in memory again, so that a further copy of its frames can be compared."""
@@ -306,7 +354,9 @@ def block_of(row: BlockRow, widths: Mapping[str, int]) -> Block:
         values[at] = row.channels[name]
     block.count = len(at)
     block.duplicates, block.conflicts, block.reordered = row.duplicates, row.conflicts, row.reordered
+    block.next = int(at[-1]) + 1
     block.last_offset = row.last_offset
+    block.stored_version = block.version
     return block
 
 
@@ -320,8 +370,7 @@ def load_blocks(episode: Episode, rows: Sequence[BlockRow]) -> None:
         episode.highest_seq = max(episode.highest_seq, int(row.seq[-1]))
         episode.last_frame_ms = max(episode.last_frame_ms, int(row.broker_ms.max()))
         if episode.reopened:
-            episode.late_frames += int((row.broker_ms > episode.history.first_closed_ms).sum())
-        episode.advance(episode.last_frame_ms, hole_ms=1 << 62)
-        if block.count == BLOCK and episode.frontier >= (block.index + 1) * BLOCK:
-            episode.free(block, row)
-    episode._next_seq = episode.highest_seq + 1
+            episode.late_frames += int((row.broker_ms >= episode.history.first_closed_ms).sum())
+        episode.pass_holes(row.block * BLOCK)
+        episode.free()
+    episode.heard_ms = max(episode.heard_ms, episode.last_frame_ms)

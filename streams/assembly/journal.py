@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict
 from typing import Any
 
 from kinestream.schemas.layout import Layout
 from kinestream.streams.assembly.episode import ENDED, OPEN, Episode, History, load_blocks
 from kinestream.streams.assembly.values import BlockRow, JournalRow, JsonDict, Loaded
-from kinestream.streams.quality import EpisodeJudge
+from kinestream.streams.quality import EpisodeJudge, Finding, LampBook
 
 
 def facts_of(episode: Episode) -> JsonDict:
@@ -17,18 +18,26 @@ def facts_of(episode: Episode) -> JsonDict:
         "words": [[word.offset, word.broker_ms] for word in episode.words()],
         "superseded_ms": episode.superseded_ms,
         "late_ms": episode.late_ms,
+        "heard_ms": episode.heard_ms,
+        "named": episode.named,
+        "unnamed_ms": episode.unnamed_ms,
         "journal_version": episode.journal_version,
         "whole": episode.whole,
         "revision": episode.history.revision,
         "first_closed_ms": episode.history.first_closed_ms,
         "status": episode.history.status,
         "compared": episode.history.compared,
+        "lit": [asdict(finding) for finding in episode.lamps.lit],
     }
 
 
 def journal_row(episode: Episode, *, deleted: bool = False) -> JournalRow:
-    """The next journal row of an episode; each has a higher version than the last, a tombstone too."""
-    episode.journal_version += 1
+    """The next journal row of an episode; each has a higher version than the last, a tombstone too.
+
+    Versions follow the log, so a reopening writes above every row of an earlier one, even if it left no revision.
+    """
+    cause = max(episode.journal_pending, episode.heard_pending, 0)
+    episode.journal_version = max(episode.journal_version, cause << 8) + 1
     return JournalRow(
         episode_id=episode.id,
         version=episode.journal_version,
@@ -53,8 +62,13 @@ def rebuild(
     episode.end = loaded.end
     episode.phase = ENDED if loaded.end else OPEN
     episode.superseded_ms = facts["superseded_ms"]
-    episode.late_ms = facts["late_ms"]
+    episode.heard_ms = facts["heard_ms"]
+    episode.named = facts["named"]
+    episode.unnamed_ms = facts["unnamed_ms"]
     episode.journal_version = facts["journal_version"]
     episode.history = History(facts["revision"], facts["first_closed_ms"], facts["status"], facts["compared"])
     load_blocks(episode, rows)
+    if facts["late_ms"] >= 0:  # the journal says that it was reopened, the blocks how late the last frame came
+        episode.late_ms = max(facts["late_ms"], episode.last_frame_ms)
+    episode.lamps = LampBook(Finding(**finding) for finding in facts["lit"])
     return episode

@@ -7,8 +7,10 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final
 
 import numpy as np
+import xxhash
 
 from kinestream.schemas.content_hash import BLOCK, TIME, HashedBlock, content_hash, leaf, presence_bitmap
+from kinestream.schemas.errors import ContractError
 from kinestream.schemas.frames import Int64
 from kinestream.schemas.layout import Layout
 from kinestream.streams.assembly.block import hashed
@@ -24,17 +26,17 @@ JudgeFor = Callable[[Mapping[str, Any], Layout], EpisodeJudge]
 LISTED: Final = 20
 LABELS: Final = ("tenant", "robot_id", "model_id", "boot_id", "episode_no", "skill", "area", "site", "station",
                  "operator", "job", "task")  # fmt: skip
-CLOSED: Final = "CLOSED"
 
 
-def seal(
-    episode: Episode, rows: Sequence[BlockRow] | None, place: Place, judge_for: JudgeFor, closed_ms: int
-) -> Closed | None:
+def seal(episode: Episode, rows: Sequence[BlockRow] | None, place: Place, judge_for: JudgeFor) -> Closed | None:
     """Close an episode. ``rows``: all its blocks as stored, needed where it is dirty.
 
     Returns None where a reopened episode equals its stored revision (docs/contract.md, "Revisions").
+    Raises :class:`ContractError` where a dirty one comes without its rows.
     """
-    if episode.dirty and rows is not None:
+    if episode.dirty:
+        if rows is None:
+            raise ContractError(f"episode {episode.id} is dirty, but its rows are not given: read them from the store")
         episode.judge = _judge_again(episode, rows, judge_for)
     digest = content_hash(episode.layout.widths, _hashed_blocks(episode, rows), episode.n_total)
     claimed = episode.end.value["content_hash"] if episode.end else None
@@ -51,7 +53,7 @@ def seal(
     compared = _compared(episode, status, digest, judgement)
     if compared == episode.history.compared:
         return None
-    return _Sealing(episode, place, status, digest, claimed == digest, missing, judgement, compared, closed_ms).closed()
+    return _Sealing(episode, place, status, digest, claimed == digest, missing, judgement, compared).closed()
 
 
 def missing_ranges(episode: Episode) -> list[tuple[int, int]]:
@@ -83,7 +85,7 @@ def _judge_again(episode: Episode, rows: Sequence[BlockRow], judge_for: JudgeFor
 def _hashed_blocks(episode: Episode, rows: Sequence[BlockRow] | None) -> list[HashedBlock]:
     if not episode.blocks and not episode.stored:
         return []
-    if episode.dirty and rows is not None:
+    if rows is not None and episode.dirty:
         return hashed_rows(rows)
     base = episode.t_base()
     return [hashed(block, base) for block in episode.all_blocks()]
@@ -109,6 +111,7 @@ def _compared(episode: Episode, status: str, digest: str, judgement: Judgement) 
         "status": status,
         "outcome": outcome,
         "labels": labels,
+        "marks": xxhash.xxh3_128_hexdigest(b"".join(mark.raw for mark in episode.marks)),
         "content_hash": digest,
         "rule_version": judgement.rule_version,
     }
@@ -127,13 +130,12 @@ class _Sealing:
         missing: list[tuple[int, int]],
         judgement: Judgement,
         compared: JsonDict,
-        closed_ms: int,
     ) -> None:
         self.episode, self.place, self.status, self.digest, self.verified = episode, place, status, digest, verified
-        self.missing, self.judgement, self.compared, self.closed_ms = missing, judgement, compared, closed_ms
+        self.missing, self.judgement, self.compared = missing, judgement, compared
         self.revision = episode.history.revision + 1
         self.start = episode.start.value
-        self.ended_ms = max(episode.last_frame_ms, *(word.broker_ms for word in episode.words()))
+        self.ended_ms = episode.ended_ms()
         self.blocks = len(episode.blocks) + len(episode.stored)
         self.duration_s = (episode.t_end() - episode.t_base()) / 1e9 if self.blocks else 0.0
         self.lost = sum(last - first + 1 for first, last in missing)
@@ -144,12 +146,12 @@ class _Sealing:
     def closed(self) -> Closed:
         episode = self.episode
         findings = final_changes(episode, self.judgement, self.revision, self.ended_ms)
-        first_closed = episode.history.first_closed_ms or self.closed_ms
+        first_closed = episode.history.first_closed_ms or episode.closed_ms
         episode.history = History(self.revision, first_closed, self.status, self.compared)
         event, row = self._event(), self._row()
         journal = journal_row(episode)
         # The episode row outlives the tombstone: a later reopening must write above both.
-        row["facts"] = {**facts_of(episode), "journal_version": journal.version + 1, "late_ms": -1}
+        row["facts"] = {**facts_of(episode), "journal_version": journal.version + 1, "late_ms": -1, "lit": []}
         return Closed(episode.id, row, event, findings, journal)
 
     def _shared(self) -> JsonDict:

@@ -1,0 +1,66 @@
+"""What a fetch needs from the store before it can be processed: closed episodes and freed blocks; never reads it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+
+from kinestream.schemas.content_hash import BLOCK
+from kinestream.streams.assembly.episode import Episode
+from kinestream.streams.assembly.values import Loaded, LogRecord
+
+
+class Lookup:
+    """The store's answers for one fetch."""
+
+    def __init__(self) -> None:
+        self._asked: set[str] = set()
+        self._found: dict[str, Loaded] = {}
+
+    def ask(self, records: Iterable[LogRecord], episodes: Mapping[str, Episode]) -> set[str]:
+        """Ids of these records that only the store may know."""
+        self._found = {}
+        self._asked = {_episode_id(r) for r in records if r.record != "RobotStatus"} - episodes.keys()
+        return set(self._asked)
+
+    def learn(self, found: Iterable[Loaded], records: Iterable[LogRecord]) -> set[str]:
+        """Take the answer; gives the ids of closed episodes to which these records may add something."""
+        self._found = {stored.episode_id: stored for stored in found}
+        return {i for r in records if r.record != "RobotStatus" and self._may_add(i := _episode_id(r), r)}
+
+    def _may_add(self, episode_id: str, record: LogRecord) -> bool:
+        stored = self._found.get(episode_id)
+        if stored is None or record.record == "EpisodeStart":
+            return False
+        if record.record == "FrameChunk":
+            return not stored.facts["whole"]
+        if record.record == "EpisodeEnd":
+            return stored.end is None
+        return all(mark.value != record.value for mark in stored.marks)
+
+    def asked(self, episode_id: str) -> bool:
+        """Whether the store was asked for it. One announced meanwhile was not: its records must wait for an answer."""
+        return episode_id in self._asked
+
+    def closed(self, episode_id: str) -> Loaded | None:
+        """The closed episode of this id, if the store has one."""
+        return self._found.get(episode_id)
+
+
+def freed_blocks(records: Iterable[LogRecord], episodes: Mapping[str, Episode]) -> dict[str, set[int]]:
+    """Blocks that are only in the store, and of which these records bring further copies."""
+    wanted: dict[str, set[int]] = {}
+    for record in records:
+        episode = episodes.get(record.value.episode_id) if record.record == "FrameChunk" else None
+        if episode is None or not episode.stored:
+            continue
+        first = record.value.first_seq
+        for index in range(first // BLOCK, (first + max(len(record.value), 1) - 1) // BLOCK + 1):
+            stored = episode.stored.get(index)
+            if stored is not None and record.offset > stored.last_offset:
+                wanted.setdefault(episode.id, set()).add(index)
+    return wanted
+
+
+def _episode_id(record: LogRecord) -> str:
+    value = record.value
+    return str(value.episode_id if record.record == "FrameChunk" else value["episode_id"])
