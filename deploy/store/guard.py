@@ -86,9 +86,7 @@ class Guard:
         if outside := _OUTSIDE.search(bare):
             raise QueryError(ACCESS_DENIED, f"{outside.group().upper()} is closed: send and fetch rows over HTTP")
         if closed := self._closed.search(bare):
-            raise QueryError(
-                SETTING_CONSTRAINT_VIOLATION, f"Setting {closed.group(1)} is closed in statements"
-            )
+            raise QueryError(SETTING_CONSTRAINT_VIOLATION, f"Setting {closed.group(1)} is closed in statements")
         if found := self._functions(bare, params, read_only):
             named = ", ".join(sorted(found))
             raise QueryError(ACCESS_DENIED, f"{named} reaches outside the store and is closed, as is the bare word")
