@@ -149,7 +149,7 @@ class PartitionAssembler:
         if self.live_lane:
             self._supersede(episode, record)
         self._flight.add(episode)
-        self._schedule(episode)
+        self._schedule(episode, record.broker_ms)
 
     def _supersede(self, later: Episode, record: LogRecord) -> None:
         starts = later.start.value
@@ -160,7 +160,7 @@ class PartitionAssembler:
             if earlier and episode.waits and episode.superseded_ms < 0:
                 episode.superseded_ms = record.broker_ms
                 episode.hold(record.offset)
-                self._schedule(episode)
+                self._schedule(episode, record.broker_ms)
 
     def _chunk(self, record: LogRecord) -> None:
         chunk: FrameChunk = record.value
@@ -191,7 +191,7 @@ class PartitionAssembler:
             self._late(episode, record)
         self._touched[episode.id] = episode
         if episode.whole:
-            self._schedule(episode)
+            self._schedule(episode, record.broker_ms)
 
     def _end(self, record: LogRecord) -> None:
         episode = self._of_word(record)
@@ -208,7 +208,7 @@ class PartitionAssembler:
         episode.end = self._word(episode, record)
         episode.phase = ENDED
         self._late(episode, record)
-        self._schedule(episode)
+        self._schedule(episode, record.broker_ms)
 
     def _mark(self, record: LogRecord) -> None:
         episode = self._of_word(record)
@@ -243,7 +243,7 @@ class PartitionAssembler:
         if episode.late_ms < 0:
             episode.hold(record.offset)
         episode.late_ms = max(episode.late_ms, record.broker_ms)
-        self._schedule(episode)
+        self._schedule(episode, record.broker_ms)
 
     def _status(self, record: LogRecord) -> None:
         status = record.value
@@ -252,7 +252,7 @@ class PartitionAssembler:
         named = {status["recording"], *status["unsent_episodes"]}
         for episode in self._flight.of(status["robot_id"]):
             episode.name(episode.id in named, record.offset, record.broker_ms)
-            self._schedule(episode)
+            self._schedule(episode, record.broker_ms)
 
     def _stray(self, record: LogRecord, episode_id: str) -> None:
         """A record of an episode that is not in flight: closed and whole (counted), or never begun."""
@@ -303,12 +303,15 @@ class PartitionAssembler:
         """Broker time at which something may be due; the far future if nothing is."""
         return self._deadlines[0][0] if self._deadlines else NEVER
 
-    def _schedule(self, episode: Episode, now_ms: int | None = None) -> None:
-        """Close the episode if it is due, else wake up when it may be."""
+    def _schedule(self, episode: Episode, now_ms: int) -> None:
+        """Close the episode if it is due, else wake up when it may be.
+
+        ``now_ms`` is the record's own time: of those that had to wait, more are to come before the partition's.
+        """
         if episode.phase == CLOSING:
             return
         due, status = closing(episode, self.limits)
-        if due <= (self.time_ms if now_ms is None else now_ms):
+        if due <= now_ms:
             self._close(episode, status, due)
         else:
             self._wake(episode, due)

@@ -1,0 +1,180 @@
+"""What comes after an episode has closed: one revision for all of it, and none where nothing differs."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.assembling import LIMITS, Log, Owner, Take
+
+
+def closed(*values, take=None):
+    """An episode closed for good, so that only the store knows it."""
+    log, owner = Log(), Owner()
+    owner.feed(log.append(*values))
+    owner.pass_ms(LIMITS.robot_silence_ms)
+    log.now_ms = owner.assembler.time_ms
+    assert owner.store.in_flight() == []
+    assert owner.assembler.episodes == {}
+    return owner, log
+
+
+def incomplete():
+    take = Take()
+    owner, log = closed(take.start(), take.chunk(0, 100), take.chunk(150, 300), take.end())
+    assert [e["status"] for e in owner.store.events] == ["INCOMPLETE"]
+    return take, owner, log
+
+
+def test_a_late_frame_that_completes_the_take_closes_it_again_at_once():
+    take, owner, log = incomplete()
+    owner.feed(log.append(take.chunk(100, 150)))
+    first, second = owner.store.events
+    assert (second["revision"], second["status"], second["reason"]) == (2, "COMPLETE", "LATE_FRAMES")
+    assert (second["frames_late"], second["final"], second["hash_verified"]) == (50, True, True)
+    assert second["content_hash"] == take.content_hash() != first["content_hash"]
+    assert owner.store.episodes[take.id].closed["late"] == 50
+
+
+def test_late_frames_that_do_not_complete_it_make_one_revision_ten_seconds_after_the_last():
+    take, owner, log = incomplete()
+    for first in (100, 110, 120):
+        owner.feed(log.append(take.chunk(first, first + 5), after_ms=LIMITS.incomplete_ms - 1))
+    assert len(owner.store.events) == 1
+    owner.pass_ms(LIMITS.incomplete_ms - 1)
+    assert len(owner.store.events) == 1
+    owner.pass_ms(1)
+    _, second = owner.store.events
+    assert (second["revision"], second["status"], second["frames_late"]) == (2, "INCOMPLETE", 15)
+    assert second["missing_range_count"] == 3
+
+
+def test_frames_late_counts_all_that_came_after_the_first_close():
+    take, owner, log = incomplete()
+    owner.feed(log.append(take.chunk(100, 120)))
+    owner.pass_ms(LIMITS.incomplete_ms)
+    log.now_ms = owner.assembler.time_ms
+    owner.feed(log.append(take.chunk(120, 150)))
+    assert [e["frames_late"] for e in owner.store.events] == [0, 20, 50]
+    assert [e["revision"] for e in owner.store.events] == [1, 2, 3]
+
+
+def test_late_copies_are_counted_and_make_no_revision():
+    take, owner, log = incomplete()
+    owner.feed(log.append(take.chunk(0, 50), take.end(), take.start()))
+    assert owner.assembler.counts["duplicates"] == 50
+    assert owner.assembler.counts["ignored"] == 2
+    owner.pass_ms(LIMITS.incomplete_ms)
+    assert len(owner.store.events) == 1
+    assert owner.assembler.episodes == {}, "and keep no memory"
+    assert owner.committed == len(log.records)
+
+
+def test_copies_that_come_with_late_frames_are_in_their_revision():
+    take, owner, log = incomplete()
+    owner.feed(log.append(take.chunk(0, 50), take.chunk(90, 150)))
+    _, second = owner.store.events
+    assert (second["frames_duplicate"], second["frames_late"]) == (60, 50)
+
+
+def test_a_whole_closed_episode_sent_again_is_only_counted():
+    take = Take()
+    owner, log = closed(take.start(), take.mark(7), *take.chunks(), take.end())
+    writes = owner.store.block_writes
+    records = [take.start(), take.mark(7), *take.chunks(), take.end()]
+    owner.feed(log.append(*records))
+    assert len(owner.store.events) == 1
+    assert owner.assembler.counts["ignored"] == len(records)
+    assert owner.store.block_writes == writes
+    assert owner.store.dead_letters == []
+    assert owner.committed == len(log.records)
+
+
+def test_a_late_end_gives_a_timed_out_take_its_status():
+    take = Take()
+    owner, log = closed(take.start(), *take.chunks())
+    owner.feed(log.append(take.end(outcome="SUCCESS")))
+    first, second = owner.store.events
+    assert (first["status"], first["outcome"]) == ("TIMED_OUT", "UNKNOWN")
+    assert (second["status"], second["outcome"], second["revision"]) == ("COMPLETE", "SUCCESS", 2)
+    assert (second["frames_late"], second["hash_verified"]) == (0, True)
+
+
+def test_a_late_end_with_frames_missing_makes_it_incomplete_after_ten_seconds():
+    take = Take()
+    owner, log = closed(take.start(), take.chunk(0, 100))
+    owner.feed(log.append(take.end()))
+    assert len(owner.store.events) == 1
+    owner.pass_ms(LIMITS.incomplete_ms)
+    assert [e["status"] for e in owner.store.events] == ["TIMED_OUT", "INCOMPLETE"]
+
+
+def test_late_frames_without_an_end_keep_the_status_it_had():
+    take = Take()
+    owner, log = closed(take.start(), take.chunk(0, 100))
+    owner.feed(log.append(take.chunk(100, 200)))
+    owner.pass_ms(LIMITS.incomplete_ms)
+    assert [(e["status"], e["frames_unique"]) for e in owner.store.events] == [("TIMED_OUT", 100), ("TIMED_OUT", 200)]
+
+
+def test_late_marks_make_one_revision_for_all_of_them():
+    take = Take()
+    owner, log = closed(*take.whole())
+    owner.feed(log.append(take.mark(10, "reach")))
+    owner.feed(log.append(take.mark(20, "lift"), after_ms=LIMITS.incomplete_ms - 1))
+    owner.pass_ms(LIMITS.incomplete_ms)
+    first, second = owner.store.events
+    assert (second["revision"], second["status"], second["content_hash"]) == (2, "COMPLETE", first["content_hash"])
+    assert len(owner.store.episodes[take.id].marks) == 2
+
+
+def test_frames_and_marks_and_the_end_that_come_late_together_make_one_revision():
+    take = Take()
+    owner, log = closed(take.start(), take.chunk(0, 100))
+    owner.feed(log.append(take.mark(3), take.chunk(100, 200), take.end(), take.chunk(200, 300)))
+    assert [e["status"] for e in owner.store.events] == ["TIMED_OUT", "COMPLETE"]
+    assert owner.store.events[1]["frames_late"] == 200
+
+
+def test_records_that_come_while_it_closes_wait_and_are_taken_as_late():
+    take, log, owner = Take(), Log(), Owner()
+    owner.feed(log.append(take.start(), take.chunk(0, 100), take.chunk(150, 300), take.end()))
+    other = Take(robot="r2").start()
+    log.append(other, after_ms=LIMITS.incomplete_ms)
+    log.append(take.chunk(100, 130), take.chunk(130, 150), after_ms=1)
+    log.append(Take(robot="r3").start(), after_ms=LIMITS.incomplete_ms // 2)
+    owner.feed(log.records[4:], flush=False)
+    assert owner.assembler.episodes[take.id].unique == 250
+    assert owner.assembler.watermark() <= 5, "what waits is not forgotten"
+    owner.flush()
+    assert [(e["status"], e["frames_late"]) for e in owner.store.events] == [("INCOMPLETE", 0), ("COMPLETE", 50)]
+
+
+@pytest.mark.parametrize("size", [10, 128, 200])
+def test_a_late_first_frame_gives_the_hash_and_metrics_of_the_whole(size):
+    take = Take(frames=700)
+    chunks = take.chunks(size)
+    owner, log = closed(take.start(), *chunks[1:], take.end())
+    owner.feed(log.append(chunks[0]))
+    reference = Owner()
+    reference.feed(Log().append(*take.whole(size)))
+    whole, late = reference.store.event(), owner.store.events[1]
+    for name in ("status", "content_hash", "verdict", "metrics", "frames", "duration_s", "frames_unique"):
+        assert late[name] == whole[name], name
+
+
+def test_stored_day_stays_that_of_the_first_record():
+    take, owner, log = incomplete()
+    owner.feed(log.append(take.chunk(100, 150), after_ms=3 * 86_400_000))
+    assert len({e["frames"]["stored_day"] for e in owner.store.events}) == 1
+    assert {row.stored_day for row in owner.store.rows(take.id)} == {owner.store.episodes[take.id].stored_day}
+
+
+def test_late_frames_that_waited_make_one_revision_however_far_the_log_has_gone():
+    take, log, owner = Take(), Log(), Owner()
+    log.append(take.start(), take.chunk(0, 100), take.end())
+    log.append(Take(robot="r2").start(), after_ms=LIMITS.incomplete_ms)
+    log.append(*(take.chunk(i, i + 10) for i in range(100, 200, 10)), after_ms=1)
+    log.append(Take(robot="r3").start(), after_ms=60_000)
+    owner.feed(log.records)
+    owner.feed(log.append(Take(robot="r4").start()))
+    assert [(e["revision"], e["frames_late"]) for e in owner.store.events] == [(1, 0), (2, 100)]
