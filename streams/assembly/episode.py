@@ -157,6 +157,14 @@ class Episode:
         self.unnamed_ms = -1 if named else broker_ms
         self.hold(offset)
 
+    def supersede(self, later: Word) -> None:
+        """Its robot began another live episode; it counts if this is an earlier one of the same boot."""
+        ours, theirs = self.start.value, later.value
+        earlier = ours["boot_id"] == theirs["boot_id"] and ours["episode_no"] < theirs["episode_no"]
+        if earlier and self.waits and self.superseded_ms < 0:
+            self.superseded_ms = later.broker_ms
+            self.hold(later.offset)
+
     # -- frames -----------------------------------------------------------
 
     def refuse(self, chunk: FrameChunk) -> str:

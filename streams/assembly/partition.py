@@ -147,20 +147,11 @@ class PartitionAssembler:
         episode = Episode(word, record.broker_ms // DAY_MS, self.judge_for(start, layout))
         episode.hold(record.offset)
         if self.live_lane:
-            self._supersede(episode, record)
+            for earlier in self._flight.of(episode.robot_id):
+                earlier.supersede(word)
+                self._schedule(earlier, record.broker_ms)
         self._flight.add(episode)
         self._schedule(episode, record.broker_ms)
-
-    def _supersede(self, later: Episode, record: LogRecord) -> None:
-        starts = later.start.value
-        for episode in self._flight.of(later.robot_id):
-            ours = episode.start.value
-            same_boot = ours["boot_id"] == starts["boot_id"]
-            earlier = same_boot and ours["episode_no"] < starts["episode_no"]
-            if earlier and episode.waits and episode.superseded_ms < 0:
-                episode.superseded_ms = record.broker_ms
-                episode.hold(record.offset)
-                self._schedule(episode, record.broker_ms)
 
     def _chunk(self, record: LogRecord) -> None:
         chunk: FrameChunk = record.value
