@@ -219,6 +219,8 @@ class Owner:
         self.committed = 0
         self.dies_after: int | str = -1
         self.steps = 0
+        #: a worker commits once a second, not after every flush
+        self.commits = True
         self.assembler = self._assigned()
 
     def _assigned(self) -> PartitionAssembler:
@@ -267,10 +269,8 @@ class Owner:
                 self.feed([], flush=False)
             elif not due:
                 break
-        self.commit()
-
-    def commit(self) -> None:
-        self.committed = max(self.committed, self.assembler.watermark())
+        if self.commits:
+            self.committed = max(self.committed, self.assembler.watermark())
 
     def make_durable(self, due: Due) -> None:
         self.store.dead_letters += due.dead_letters

@@ -126,6 +126,7 @@ class PartitionAssembler:
             else:
                 handlers[record.record](record)
             self._next_offset = max(self._next_offset, record.offset + 1)
+        self.pass_time(self.time_ms)  # a record that had to wait may have set a deadline that is over
         self._judge_touched(live)
         self._feeding = False
         self._let_go()
