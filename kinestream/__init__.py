@@ -14,16 +14,20 @@ if TYPE_CHECKING:
     from kinestream.schemas.errors import ContractError, DeliveryError, KinestreamError, LayoutError
     from kinestream.schemas.layout import Channel
     from kinestream.schemas.settings import Settings
+    from kinestream.streams.events import EpisodeCompleted
+    from kinestream.streams.subscription import Subscription
 
 _HOMES = {
     "Channel": "kinestream.schemas.layout",
     "ContractError": "kinestream.schemas.errors",
     "DeliveryError": "kinestream.schemas.errors",
     "Episode": "kinestream.producers.episode",
+    "EpisodeCompleted": "kinestream.streams.events",
     "KinestreamError": "kinestream.schemas.errors",
     "LayoutError": "kinestream.schemas.errors",
     "Robot": "kinestream.producers.robot",
     "Settings": "kinestream.schemas.settings",
+    "Subscription": "kinestream.streams.subscription",
 }
 
 __all__ = [
@@ -31,10 +35,12 @@ __all__ = [
     "ContractError",
     "DeliveryError",
     "Episode",
+    "EpisodeCompleted",
     "KinestreamError",
     "LayoutError",
     "Robot",
     "Settings",
+    "Subscription",
 ]
 
 

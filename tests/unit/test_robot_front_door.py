@@ -14,10 +14,12 @@ NAMES = [
     "ContractError",
     "DeliveryError",
     "Episode",
+    "EpisodeCompleted",
     "KinestreamError",
     "LayoutError",
     "Robot",
     "Settings",
+    "Subscription",
 ]
 
 
