@@ -54,6 +54,8 @@ class PartitionAssembler:
         self.episodes = self._flight.by_id
         #: partition time: the highest broker time so far, ms
         self.time_ms = -1
+        #: the same of the records read since the start: what was restored may be ahead of them
+        self._read_ms = -1
         self.counts: dict[str, int] = dict.fromkeys(
             ("frames", "chunks", "duplicates", "conflicts", "late", "ignored", "dead_letters", "completed"), 0
         )
@@ -126,7 +128,9 @@ class PartitionAssembler:
             else:
                 handlers[record.record](record)
             self._next_offset = max(self._next_offset, record.offset + 1)
-        self.pass_time(self.time_ms)  # a record that had to wait may have set a deadline that is over
+        if records:
+            self._read_ms = max(self._read_ms, records[-1].broker_ms)
+        self.pass_time(self._read_ms)  # a record that had to wait may have set a deadline that is over
         self._judge_touched(live)
         self._feeding = False
         self._let_go()
