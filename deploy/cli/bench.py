@@ -1,0 +1,166 @@
+"""Owns the command ``bench``: what was measured, as a table or one JSON document; the measuring is in deploy/bench."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+if TYPE_CHECKING:
+    from kinestream.deploy.bench.contender import Figure
+    from kinestream.deploy.bench.worker import WorkerFigures
+
+Json = Annotated[bool, typer.Option("--json", help="One JSON document.")]
+Chunks = Annotated[str, typer.Option("--chunk", help="Frames a chunk, one or several sizes: 1,10,64.")]
+#: What this stage must reach (docs/performance.md): frames a CPU-second at 64 a chunk, and MB.
+FLOOR_FRAMES, FLOOR_WORKER_MB, FLOOR_STACK_MB = 300_000, 400, 1500
+
+
+def register(app: typer.Typer) -> None:
+    """Add the commands."""
+    group = typer.Typer(help="Measure, each figure beside its peer in the same run.", no_args_is_help=True)
+    for command in (codec, worker, memory):
+        group.command()(command)
+    app.add_typer(group, name="bench")
+
+
+def codec(
+    chunk: Chunks = "1,10,64",
+    repeats: Annotated[int, typer.Option(min=1, help="Turns of each way; medians are shown.")] = 7,
+    turn: Annotated[float, typer.Option(min=0.001, help="CPU-seconds of a turn.")] = 0.3,
+    as_json: Json = False,
+) -> None:
+    """Encode and decode chunks of 32 joints x 3 channels, ours beside fastavro."""
+    from kinestream.deploy.bench.codec import measure_codec
+    from kinestream.deploy.bench.machine import machine
+    from kinestream.deploy.cli.output import emit_json, say, table, working
+
+    sizes = parse_sizes(chunk)
+    with working("encoding and decoding"):
+        figures = measure_codec(sizes, repeats, turn)
+    if as_json:
+        rows = [
+            {"chunk": f.chunk, "what": f.what, "ours": f.ours, "fastavro": f.fastavro, "ratio": f.ratio}
+            for f in figures
+        ]
+        emit_json({"bench": "codec", **machine(), "repeats": repeats, "figures": rows})
+        return
+    cells = [(str(f.chunk), f.what, _big(f.ours), _big(f.fastavro), f"{f.ratio:.1f}x") for f in figures]
+    table(("frames a chunk", "", "ours", "fastavro", "ratio"), cells)
+    say(f"frames a CPU-second, medians of {repeats} turns each, taken in turn")
+
+
+def worker(
+    frames: Annotated[int, typer.Option(min=0, help="Frames in each topic; 0 = by chunk size.")] = 0,
+    chunk: Chunks = "1,10,64",
+    repeats: Annotated[int, typer.Option(min=1, help="Runs of each over the same topic; medians are shown.")] = 1,
+    as_json: Json = False,
+) -> None:
+    """Fetch to verdict on Apache Kafka: the worker beside a plain Faust agent, over the same topic."""
+    from kinestream.deploy.bench.machine import machine
+    from kinestream.deploy.bench.site import site
+    from kinestream.deploy.bench.worker import default_frames, measure_worker
+    from kinestream.deploy.cli.output import emit_json, working
+    from kinestream.schemas.settings import Settings
+
+    sizes = parse_sizes(chunk)
+    with working("measuring the worker") as progress, site(Settings.from_env(), progress) as place:
+        found = [measure_worker(place, one, frames or default_frames(one), repeats, progress) for one in sizes]
+    if as_json:
+        emit_json({"bench": "worker", **machine(), "runs": [_document(one) for one in found]})
+    else:
+        _tell_worker(found)
+
+
+def memory(
+    episodes: Annotated[int, typer.Option(min=1, help="Episodes open at once, one a robot.")] = 200,
+    frames: Annotated[int, typer.Option(min=100, help="Frames each has sent.")] = 2000,
+    as_json: Json = False,
+) -> None:
+    """Resident memory of a worker with open episodes, and of the whole local stack."""
+    from kinestream.deploy.bench.machine import machine
+    from kinestream.deploy.bench.memory import measure_memory
+    from kinestream.deploy.bench.site import site
+    from kinestream.deploy.cli.output import emit_json, say, table, working
+    from kinestream.schemas.settings import Settings
+
+    with working("measuring memory") as progress, site(Settings.from_env(), progress, workers=1) as place:
+        found = measure_memory(place, episodes, frames, progress)
+    if as_json:
+        figures = {"open_episodes": found.open_episodes, "frames": found.frames, "services_mb": dict(found.services)}
+        totals = {name: getattr(found, name) for name in ("worker_idle_mb", "worker_mb", "worker_peak_mb", "stack_mb")}
+        floors = {"worker_mb": FLOOR_WORKER_MB, "stack_mb": FLOOR_STACK_MB}
+        emit_json({"bench": "memory", **machine(), **figures, **totals, "floors": floors})
+        return
+    table(("service", "MB"), [(name, f"{size:,.0f}") for name, size in found.services.items()])
+    of = f"at {found.open_episodes} open episodes of {frames:,} frames"
+    say(f"the worker {of}: {found.worker_mb:,.0f} MB, before {found.worker_idle_mb:,.0f} (floor {FLOOR_WORKER_MB})")
+    say(f"at most, reading them as fast as it can: {found.worker_peak_mb:,.0f} MB")
+    say(f"the stack: {found.stack_mb:,.0f} MB (floor {FLOOR_STACK_MB:,})")
+
+
+def parse_sizes(text: str) -> list[int]:
+    """Chunk sizes from ``1,10,64``; raises :class:`SettingError`."""
+    from kinestream.schemas.errors import SettingError
+
+    sizes = [int(one) for one in text.split(",") if one.strip().isdecimal()]
+    if len(sizes) != len(text.split(",")) or not all(1 <= one <= 500 for one in sizes):
+        raise SettingError(f"--chunk {text!r}: give frames a chunk, 1 to 500, parted by commas, such as 1,10,64")
+    return sizes
+
+
+def _tell_worker(found: list[WorkerFigures]) -> None:
+    from kinestream.deploy.cli.output import say, table
+
+    rows = []
+    for one in found:
+        rows.append((str(one.chunk), "worker", *_cells(one, one.worker, "worker"), f"{one.ratio:.1f}x"))
+        if one.plain_agent:
+            rows.append(("", "plain Faust agent", *_cells(one, one.plain_agent, "plain_agent"), ""))
+    table(("frames a chunk", "", "frames a CPU-second", "frames a second", "peak MB", "ratio"), rows)
+    for one in found:
+        if one.chunk == 64:
+            reached = "reached" if one.rate("worker") >= FLOOR_FRAMES else "NOT reached"
+            say(f"floor at 64 a chunk: {FLOOR_FRAMES:,} frames a CPU-second, {reached}")
+    if not all(one.plain_agent for one in found):
+        say("the plain agent did not run: its script, bench/plain_agent.py, is in the repository only")
+
+
+def _cells(one: WorkerFigures, runs: list[Figure], of: str) -> tuple[str, str, str]:
+    from statistics import median
+
+    wall = median(run.frames / run.wall_s for run in runs)
+    return _big(one.rate(of)), _big(wall), f"{max(run.peak_rss_mb for run in runs):,.0f}"
+
+
+def _document(one: WorkerFigures) -> dict[str, Any]:
+    def runs(figures: list[Figure], of: str) -> dict[str, Any] | None:
+        each = [
+            {
+                "frames_per_cpu_s": run.frames_per_cpu_s,
+                "cpu_s": run.cpu_s,
+                "wall_s": run.wall_s,
+                "peak_rss_mb": run.peak_rss_mb,
+                "verdicts": dict(run.verdicts),
+            }
+            for run in figures
+        ]
+        return {"frames_per_cpu_s": one.rate(of), "runs": each} if each else None
+
+    agent = runs(one.plain_agent, "plain_agent")
+    return {
+        "chunk": one.chunk,
+        "frames": one.frames,
+        "episodes": one.episodes,
+        "messages": one.messages,
+        "bytes": one.bytes,
+        "worker": runs(one.worker, "worker"),
+        "plain_agent": agent,
+        "ratio": one.ratio if agent else None,
+        "floor": FLOOR_FRAMES if one.chunk == 64 else None,
+    }
+
+
+def _big(value: float) -> str:
+    """Three digits that mean something: nobody measures a seventh."""
+    return f"{float(f'{value:.3g}'):,.0f}"
