@@ -79,7 +79,7 @@ def measure_worker(place: Site, chunk: int, frames: int, repeats: int, progress:
     return found
 
 
-def _check(found: WorkerFigures) -> None:
+def check_alike(found: WorkerFigures) -> None:
     """A figure is worth nothing when the work was not the same, or was not done: raises :class:`StackError`."""
     verdicts = [run.verdicts for run in (*found.worker, *found.plain_agent)]
     if any(one != verdicts[0] for one in verdicts):
