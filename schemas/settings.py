@@ -47,6 +47,17 @@ class Settings:
     #: zone of "today" and of shifts on boards; never part of a key
     timezone: str = "UTC"
 
+    # -- boards -----------------------------------------------------------
+    #: whole episodes a hub wants in a day
+    daily_goal: int = 50_000
+    #: URL of a Grafana, with its path if it has one
+    grafana_url: str = "http://127.0.0.1:3000"
+    #: token of a Grafana service account (Editor; Admin where the data source is still missing) ...
+    grafana_token: str = ""
+    #: ... or, without one, a name and a password
+    grafana_user: str = ""
+    grafana_password: str = ""
+
     # -- robots -----------------------------------------------------------
     #: frames in a live chunk, at most
     chunk_frames: int = 10
