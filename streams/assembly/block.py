@@ -36,6 +36,7 @@ class Block:
         "duplicates",
         "index",
         "last_offset",
+        "leaves",
         "next",
         "pending_offset",
         "present",
@@ -60,6 +61,8 @@ class Block:
         self.last_offset = -1
         #: version of the newest durable row; -1 = none
         self.stored_version = -1
+        #: the leaves of that row
+        self.leaves: Mapping[str, bytes] = {}
         #: offset of the first record not yet in a durable row; -1 = all are
         self.pending_offset = -1
         self.due_since_ms = 0
@@ -67,7 +70,7 @@ class Block:
     def take(self, first: int, t_ns: Int64, channels: Mapping[str, Float32], offset: int, broker_ms: int) -> Taken:
         """Take frames ``first`` .. ``first + n - 1`` (numbers within the block); channels float32 (n, width)."""
         last = first + len(t_ns)
-        if self.count and self.present[first:last].any():
+        if first < self.next and self.present[first:last].any():
             return self._take_some(first, t_ns, channels, offset, broker_ms)
         self.t_ns[first:last] = t_ns
         self.broker_ms[first:last] = broker_ms
@@ -124,6 +127,11 @@ class Block:
     def version(self) -> int:
         """As its row's: what the block holds is a function of it."""
         return self.count << 48 | self.last_offset
+
+    def stored(self, version: int, leaves: Mapping[str, bytes]) -> None:
+        """A row of it is durable."""
+        if version > self.stored_version:
+            self.stored_version, self.leaves = version, leaves
 
     @property
     def durable(self) -> bool:

@@ -19,7 +19,7 @@ from __future__ import annotations
 from typing import Final
 
 from kinestream.streams.assembly.episode import Episode
-from kinestream.streams.assembly.values import COMPLETE, CORRUPT, INCOMPLETE, SUPERSEDED, TIMED_OUT, Deadlines
+from kinestream.streams.assembly.values import COMPLETE, INCOMPLETE, SUPERSEDED, TIMED_OUT, Deadlines
 
 NEVER: Final = 1 << 62
 
@@ -45,7 +45,7 @@ def _reopened(episode: Episode, limits: Deadlines) -> tuple[int, str]:
     due = episode.late_ms + limits.incomplete_ms
     if not episode.whole:
         return due, INCOMPLETE if episode.end else episode.history.status
-    return (due if episode.history.status in (COMPLETE, CORRUPT) else episode.ended_ms()), COMPLETE
+    return (due if episode.was_whole else episode.ended_ms()), COMPLETE
 
 
 def _superseded(episode: Episode, limits: Deadlines) -> tuple[int, str]:

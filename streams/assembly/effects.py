@@ -7,7 +7,6 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from kinestream.schemas.content_hash import BLOCK
-from kinestream.streams.assembly.block import Block
 from kinestream.streams.assembly.episode import CLOSING, Episode
 from kinestream.streams.assembly.journal import journal_row
 from kinestream.streams.assembly.values import BlockRow, DeadLetter, FindingChange, JournalRow
@@ -47,13 +46,9 @@ def has_aged(episodes: Iterable[Episode], aged_ms: int) -> bool:
     """Whether a block or a word of a robot has waited since ``aged_ms``."""
     return any(
         (episode.heard_pending >= 0 and episode.heard_since_ms <= aged_ms)
-        or any(_waits(block) and block.due_since_ms <= aged_ms for block in episode.blocks.values())
+        or any(block.pending_offset >= 0 and block.due_since_ms <= aged_ms for block in episode.blocks.values())
         for episode in episodes
     )
-
-
-def _waits(block: Block) -> bool:
-    return block.pending_offset >= 0
 
 
 def pending(due: Due, episodes: Iterable[Episode]) -> Iterator[int]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from math import isfinite
 from typing import Final
 
 import numpy as np
@@ -13,7 +14,7 @@ from kinestream.schemas.errors import LayoutError
 from kinestream.schemas.frames import Float32, FrameChunk
 from kinestream.schemas.layout import Layout
 from kinestream.streams.assembly.block import Block, StoredBlock
-from kinestream.streams.assembly.values import BlockRow, Closed, JsonDict, LogRecord, Word
+from kinestream.streams.assembly.values import COMPLETE, CORRUPT, BlockRow, Closed, JsonDict, LogRecord, Word
 from kinestream.streams.quality import EpisodeJudge, Frames, LampBook
 
 OPEN: Final = "OPEN"
@@ -109,6 +110,11 @@ class Episode:
         """It was closed before."""
         return self.history.revision > 0
 
+    @property
+    def was_whole(self) -> bool:
+        """It was closed before with all its frames: further copies of them are no part of it."""
+        return self.history.status in (COMPLETE, CORRUPT)
+
     def ended_ms(self) -> int:
         """Broker time of the last record that counts."""
         return max(self.last_frame_ms, *(word.broker_ms for word in self.words()), self.start.broker_ms)
@@ -176,7 +182,8 @@ class Episode:
             return f"{n} frames from number {chunk.first_seq}"
         if chunk.first_seq + n > MOST_FRAMES:
             return f"frame {chunk.first_seq + n - 1} where frame numbers end at {MOST_FRAMES - 1}"
-        if not np.isfinite(chunk.offset_s).all():
+        # One product tells: what is no number stays none, and stamps the codec lets through cannot overflow.
+        if not isfinite(np.dot(chunk.offset_s, chunk.offset_s)):
             return "a stamp that is not a number"
         if self.end and chunk.first_seq + n > self.n_total:
             return f"frame {chunk.first_seq + n - 1} where the end mark announces {self.n_total} frames"
@@ -317,16 +324,21 @@ class Episode:
         block = self.blocks[index]
         return int(block.t_ns[np.flatnonzero(block.present)[-1]])
 
-    def free(self) -> None:
-        """Forget the blocks that are full, stored and judged, but for their leaves."""
-        for block in list(self.blocks.values()):
-            if block.count == BLOCK and self.frontier >= (block.index + 1) * BLOCK and block.durable:
-                t_leaf, leaves = leaf(block.t_ns - self.t_base()), block.value_leaves()
+    def free(self) -> bool:
+        """Forget the blocks that are full, stored and judged, but for their leaves; True: some are yet to be judged."""
+        left = False
+        for block in [block for block in self.blocks.values() if block.count == BLOCK and block.durable]:
+            if self.frontier < (block.index + 1) * BLOCK:
+                left = True
+            else:
+                leaves = {name: digest for name, digest in block.leaves.items() if name != TIME}
+                t_leaf = leaf(block.t_ns - self.t_base())
                 first, last = int(block.t_ns[0]), int(block.t_ns[-1])
                 self.stored[block.index] = StoredBlock(
                     block.index, block.last_offset, block.duplicates, first, last, t_leaf, leaves
                 )
                 del self.blocks[block.index]
+        return left
 
     def put_back(self, row: BlockRow) -> None:
         """Hold a stored block in memory again, so that a further copy of its frames can be compared."""
@@ -364,7 +376,7 @@ def block_of(row: BlockRow, widths: Mapping[str, int]) -> Block:
     block.duplicates, block.conflicts, block.reordered = row.duplicates, row.conflicts, row.reordered
     block.next = int(at[-1]) + 1
     block.last_offset = row.last_offset
-    block.stored_version = block.version
+    block.stored(row.version, row.leaves)
     return block
 
 

@@ -63,7 +63,7 @@ class PartitionAssembler:
         self._feeding = False
         self._deadlines: list[tuple[int, str]] = []
         self._touched: dict[str, Episode] = {}
-        #: episodes with blocks that became durable since memory was last freed
+        #: episodes with durable blocks that may leave memory
         self._written: set[str] = set()
         self._due = Due()
         #: records that came while their episode was closing: the owner gives them to ``process`` again
@@ -167,6 +167,9 @@ class PartitionAssembler:
         self._flight.hear(episode.robot_id, record, but=episode)
         if episode.phase == CLOSING:
             episode.deferred.append(record)
+            return
+        if episode.was_whole:
+            self.counts["ignored"] += 1
             return
         if problem := episode.refuse(chunk):
             self._refuse(record, INCONSISTENT, f"chunk of episode {episode.id}: {problem}")
@@ -347,7 +350,7 @@ class PartitionAssembler:
             episode = self.episodes.get(row.episode_id)
             block = episode.blocks.get(row.block) if episode else None
             if block is not None:
-                block.stored_version = max(block.stored_version, row.version)
+                block.stored(row.version, row.leaves)
                 self._written.add(row.episode_id)
         self._let_go()
 
@@ -355,9 +358,7 @@ class PartitionAssembler:
         """Drop what the store holds: full blocks, and closed episodes whose records added nothing."""
         if self._feeding:
             return
-        for episode_id in self._written & self.episodes.keys():
-            self.episodes[episode_id].free()
-        self._written.clear()
+        self._written = {i for i in self._written & self.episodes.keys() if self.episodes[i].free()}
         idle = [e for e in self.episodes.values() if e.reopened and e.late_ms < 0 and e.phase != CLOSING]
         for episode in idle:  # one that is sealed counts as reopened too, but is not yet announced
             if all(block.durable for block in episode.blocks.values()):

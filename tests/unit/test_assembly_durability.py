@@ -106,6 +106,32 @@ def test_the_leaves_in_the_rows_give_the_content_hash():
     assert rows[1].leaves["t"] == leaf(rows[1].t_ns - rows[1].t_ns[0])
 
 
+# -- memory -----------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("crash", [False, True])
+def test_a_hole_that_is_given_up_keeps_no_full_block_in_memory(crash):
+    take, log, owner = Take(frames=2000), Log(), Owner()
+    for record in log.append(take.start(), *take.chunks()[1:], after_ms=1):
+        owner.feed([record])
+    if crash:
+        owner.crash()
+        owner.feed(log.records[owner.committed :])
+    owner.feed(log.append(take.status(recording=take.id), after_ms=600))
+    owner.feed(log.append(take.mark(1000)))
+    owner.feed(log.append(take.chunk(1990, 2000)))
+    episode = owner.assembler.episodes[take.id]
+    assert owner.assembler.inflight_bytes() <= 2 * episode.block_bytes
+    owner.feed(log.append(take.chunk(0, 10), take.end()))
+    assert owner.store.event()["status"] == "COMPLETE"
+
+
+def test_memory_in_flight_is_that_of_the_open_blocks():
+    take = Take()
+    owner, _ = fed(take.start(), take.chunk(0, 290))
+    assert owner.assembler.inflight_bytes() == 128 * (4 * 4 + 16)
+
+
 # -- watermark --------------------------------------------------------------------
 
 

@@ -178,3 +178,15 @@ def test_late_frames_that_waited_make_one_revision_however_far_the_log_has_gone(
     owner.feed(log.records)
     owner.feed(log.append(Take(robot="r4").start()))
     assert [(e["revision"], e["frames_late"]) for e in owner.store.events] == [(1, 0), (2, 100)]
+
+
+@pytest.mark.parametrize("together", [True, False])
+def test_copies_of_a_whole_take_count_the_same_with_a_late_mark_or_without(together):
+    take = Take()
+    owner, log = closed(*take.whole())
+    records = log.append(take.chunk(0, 50), take.mark(7), take.chunk(50, 60))
+    for fetch in [records] if together else [[record] for record in records]:
+        owner.feed(fetch)
+    owner.pass_ms(LIMITS.incomplete_ms)
+    assert [(e["revision"], e["frames_duplicate"]) for e in owner.store.events] == [(1, 0), (2, 0)]
+    assert owner.assembler.counts["ignored"] == 2
