@@ -32,7 +32,7 @@ def live_changes(episode: Episode, now_ms: int) -> list[FindingChange]:
 
 
 def final_changes(episode: Episode, judgement: Judgement, revision: int, closed_ms: int) -> tuple[FindingChange, ...]:
-    """The findings of a revision, and CLEARED for each that was raised and no longer holds."""
+    """The findings of a revision, and CLEARED for each, provisional or of the revision before, that no longer holds."""
     whose = identity(episode)
     holds = {finding.finding_id for finding in judgement.findings}
     gone = [f for f in episode.lamps.lit if f.finding_id not in holds]

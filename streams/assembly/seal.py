@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict
 from typing import Any, Final
 
 import numpy as np
@@ -150,8 +151,10 @@ class _Sealing:
         episode.history = History(self.revision, first_closed, self.status, self.compared)
         event, row = self._event(), self._row()
         journal = journal_row(episode)
-        # The episode row outlives the tombstone: a later reopening must write above both.
-        row["facts"] = {**facts_of(episode), "journal_version": journal.version + 1, "late_ms": -1, "lit": []}
+        # The episode row outlives the tombstone: a later reopening must write above both, and clear these findings
+        # where they no longer hold.
+        lit = [asdict(finding) for finding in self.judgement.findings]
+        row["facts"] = {**facts_of(episode), "journal_version": journal.version + 1, "late_ms": -1, "lit": lit}
         return Closed(episode.id, row, event, findings, journal)
 
     def _shared(self) -> JsonDict:

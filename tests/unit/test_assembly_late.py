@@ -190,3 +190,11 @@ def test_copies_of_a_whole_take_count_the_same_with_a_late_mark_or_without(toget
     owner.pass_ms(LIMITS.incomplete_ms)
     assert [(e["revision"], e["frames_duplicate"]) for e in owner.store.events] == [(1, 0), (2, 0)]
     assert owner.assembler.counts["ignored"] == 2
+
+
+def test_a_finding_of_the_revision_before_is_cleared_where_it_no_longer_holds():
+    take, owner, log = incomplete()
+    owner.feed(log.append(take.chunk(100, 150)))
+    final = [c for c in owner.store.findings if not c.provisional and c.finding.metric == "T5"]
+    assert [(str(c.state), c.revision) for c in final] == [("RAISED", 1), ("CLEARED", 2)]
+    assert final[0].finding.finding_id == final[1].finding.finding_id

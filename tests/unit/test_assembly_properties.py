@@ -179,7 +179,7 @@ def assert_one_identity_one_byte_string(owner):
         assert marks_may_differ or all(a != b for a, b in pairwise(contents[episode_id]))
 
 
-@settings(SETTINGS, max_examples=400)
+@settings(SETTINGS, max_examples=200)
 @given(seed=st.integers(0, 2**32), plan=st.lists(steps, max_size=60))
 def test_cuts_flushes_and_crashes_change_nothing(seed, plan):
     log = log_of(seed)
@@ -190,7 +190,7 @@ def test_cuts_flushes_and_crashes_change_nothing(seed, plan):
     assert_one_identity_one_byte_string(chaotic)
 
 
-@settings(SETTINGS, max_examples=80)
+@settings(SETTINGS, max_examples=50)
 @given(seed=st.integers(0, 2**32))
 def test_record_by_record_gives_the_events_of_one_fetch_in_the_same_order_for_each_episode(seed):
     log = log_of(seed)
@@ -200,7 +200,7 @@ def test_record_by_record_gives_the_events_of_one_fetch_in_the_same_order_for_ea
     assert sorted(slow.store.announced) == sorted(calm.store.announced)
 
 
-@settings(SETTINGS, max_examples=80)
+@settings(SETTINGS, max_examples=50)
 @given(seed=st.integers(0, 2**32), plan=st.lists(steps, max_size=30))
 def test_a_second_reading_of_the_whole_log_announces_nothing_new(seed, plan):
     log = log_of(seed)
