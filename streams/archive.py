@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -22,6 +23,9 @@ from kinestream.streams.assembly.seal import hashed_rows
 from kinestream.streams.assembly.values import BlockRow, JsonDict
 from kinestream.streams.events import plain
 from kinestream.streams.store.store import Store
+
+# Its errors are raised and become ours: its log of them would be a second line on the terminal of who logs nothing.
+logging.getLogger("clickhouse_connect").addHandler(logging.NullHandler())
 
 #: Frames of whole episodes that :meth:`Archive.verify` holds at once: 32 joints x 3 take 80 MB.
 VERIFY_FRAMES: Final = 200_000

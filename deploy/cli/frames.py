@@ -1,0 +1,51 @@
+"""Owns the command ``frames`` and the .npz file it writes; the frames come from streams/archive.py."""
+
+from __future__ import annotations
+
+import os
+import zipfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command."""
+    app.command()(frames)
+
+
+def frames(
+    episode_id: Annotated[str, typer.Argument(metavar="ID", help="Episode id.")],
+    out: Annotated[Path, typer.Option(help="File to write, .npz.", dir_okay=False)],
+) -> None:
+    """Write an episode's frames to a file for numpy: seq, t, t_ns, joints, and each measured channel (n, width)."""
+    from kinestream.deploy.cli.episodes import open_archive
+    from kinestream.deploy.cli.output import say
+    from kinestream.schemas.errors import SettingError
+
+    arrays = open_archive().frames(episode_id)
+    try:
+        write_npz(out, arrays)
+    except OSError as problem:
+        raise SettingError(
+            f"--out {out} cannot be written ({problem.strerror}): give a file in a folder of yours"
+        ) from problem
+    shapes = ", ".join(f"{name} {value.shape}" for name, value in arrays.items())
+    say(f"wrote {out}: {shapes}")
+
+
+def write_npz(path: Path, arrays: Mapping[str, Any]) -> None:
+    """What numpy.load reads, whole or not at all; any name may be a channel's, also those numpy.savez takes itself."""
+    import numpy as np
+
+    partial = path.with_name(f"{path.name}.part")
+    try:
+        with zipfile.ZipFile(partial, "w") as packed:
+            for name, values in arrays.items():
+                with packed.open(f"{name}.npy", "w", force_zip64=True) as member:
+                    np.lib.format.write_array(member, np.ascontiguousarray(values), allow_pickle=False)
+        os.replace(partial, path)
+    finally:
+        partial.unlink(missing_ok=True)

@@ -1,0 +1,96 @@
+"""Owns the command ``subscribe``: one line an event, as events come; the reading is in streams/subscription.py."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from collections.abc import Callable, Iterable
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+if TYPE_CHECKING:
+    from kinestream.schemas.settings import Settings
+    from kinestream.streams.events import EpisodeCompleted
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command."""
+    app.command()(subscribe)
+
+
+def subscribe(
+    skill: Annotated[list[str] | None, typer.Option(help="Only this skill; repeat it for several.")] = None,
+    verdict: Annotated[
+        list[str] | None, typer.Option(help="Only this verdict (ACCEPT, REVIEW, REJECT, UNASSESSED); repeatable.")
+    ] = None,
+    from_start: Annotated[bool, typer.Option("--from-start", help="Begin with the oldest event kept.")] = False,
+    until_end: Annotated[bool, typer.Option("--until-end", help="Stop at the present end of the log.")] = False,
+    everything: Annotated[bool, typer.Option("--all", help="Every status, and repeats.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="One JSON object a line.")] = False,
+) -> None:
+    """Show episodes as they are announced; by default those that are COMPLETE, each revision once."""
+    from kinestream.schemas.settings import Settings
+    from kinestream.streams.subscription import Subscription
+
+    settings = Settings.from_env()
+    subscription = Subscription(
+        skill=skill or (),
+        verdict=[one.upper() for one in verdict or ()],
+        status=() if everything else "COMPLETE",
+        repeats=everything,
+        from_start=from_start,
+        until_end=until_end,
+        kafka=_broker(settings),
+        settings=settings,
+    )
+    with subscription:
+        if not until_end:
+            _note("waiting for episodes; Ctrl-C ends")
+        if not _print(subscription, _as_json if as_json else _told):
+            _note("no such episode" + ("" if from_start else "; --from-start shows earlier ones"))
+
+
+def _note(text: str) -> None:
+    print(text, file=sys.stderr)
+
+
+def _broker(settings: Settings) -> str:
+    from kinestream.deploy.local.stack import Stack
+    from kinestream.schemas.errors import SettingError
+
+    kafka = Stack(settings).where().kafka
+    if not kafka:
+        raise SettingError("no broker: run `kinestream up`, or set KINESTREAM_KAFKA to one that runs")
+    return kafka
+
+
+def _print(events: Iterable[EpisodeCompleted], line: Callable[[EpisodeCompleted], str]) -> int:
+    """Each line at once; how many. A reader that went away, such as ``head``, ends it quietly."""
+    count = 0
+    try:
+        for event in events:
+            print(line(event), flush=True)
+            count += 1
+    except BrokenPipeError:
+        # Python would flush once more at its end, and complain.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    return count
+
+
+def _as_json(event: EpisodeCompleted) -> str:
+    return json.dumps(event.to_json(), ensure_ascii=False, allow_nan=False)
+
+
+def _told(event: EpisodeCompleted) -> str:
+    from datetime import UTC, datetime
+
+    ended = datetime.fromtimestamp(event.ended_at_ms / 1000, UTC).strftime("%Y-%m-%d %H:%M:%SZ")
+    again = f" revision {event.revision}" if event.revision > 1 else ""
+    worst = f": {event.findings[0]['message'] or event.findings[0]['metric']}" if event.findings else ""
+    findings = f", {event.finding_count} findings{worst}" if event.finding_count else ""
+    return (
+        f"{ended}  {event.episode_id}  {event.robot_id}  {event.skill or '-'}  {event.status} {event.verdict}{again}  "
+        f"{event.frames_unique} frames, {event.duration_s:.1f} s{findings}"
+    )
