@@ -101,19 +101,21 @@ class Floor:
         client.insert_arrow("journal", tables.journal(self.journal, [PLACE] * len(self.journal)))
 
 
-def busy_day(now: datetime, goal: int, seed: int = 1, scale: float = 1.0) -> Floor:
+def busy_day(now: datetime, goal: int, seed: int = 1) -> Floor:
     """A plausible day until ``now``: three areas, a night shift, a late morning dip, one cell with a worn elbow."""
     rng, floor = np.random.default_rng(seed), Floor()
     start = now.replace(hour=0, minute=0, second=0, microsecond=0)
     kinds = (("household", "grasp", G1), ("logistics", "place", R1), ("healthcare", "handover", G1))
     names = [(f"{('g1', 'r1', 'care')[i % 3]}-{i:02d}", *kinds[i % 3]) for i in range(104)]
     minutes = int((now - start).total_seconds() / 60)
-    for minute in range(minutes):
+    for minute in range(minutes + 1):
         hour = minute / 60
         shift = 0.86 + 0.22 * np.sin((hour - 5) / 24 * 2 * np.pi) - 0.35 * np.exp(-((hour - 11.5) ** 2) / 0.15)
-        for _ in range(rng.poisson(goal * scale / 1440 * shift * 1.06)):
+        for _ in range(rng.poisson(goal / 1440 * shift * 1.06)):
             name, area, skill, model = names[rng.integers(len(names))]
             ended = start + timedelta(minutes=minute, seconds=float(rng.uniform(0, 60)))
+            if ended > now:
+                continue
             odds = (0.9, 0.06, 0.03, 0.01) if area != "logistics" or hour < 9 else (0.72, 0.14, 0.13, 0.01)
             verdict = rng.choice(["ACCEPT", "REVIEW", "REJECT", "UNASSESSED"], p=odds)
             status = rng.choice(["COMPLETE", "INCOMPLETE", "TIMED_OUT"], p=[0.998, 0.0015, 0.0005])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -15,7 +16,7 @@ from kinestream.deploy.boards.macros import Window, expand
 from kinestream.deploy.boards.sql import HubPulse
 from kinestream.deploy.store import migrations
 from kinestream.streams.store import tables
-from tests.floor import G1, R1, Floor
+from tests.floor import G1, R1, Floor, busy_day
 from tests.plugins.store import Store
 
 BOARD = json.loads(BOARDS["hub-pulse"].path.read_text(encoding="utf-8"))
@@ -160,6 +161,23 @@ def test_pace_is_a_rate_in_each_interval_with_zeros_where_nothing_came(floor: St
 def test_pace_divides_the_running_interval_by_the_time_it_has_lasted(floor: Store) -> None:
     window = Window(DAY.start, END - timedelta(minutes=3), interval_s=300)  # 17:57, two minutes into 17:55
     assert ask(floor, SQL.pace(), window)[-1]["Whole episodes an hour"] == pytest.approx(1 * 3600 / 121)
+
+
+def test_on_a_busy_day_the_panels_agree_with_the_rows_and_with_each_other(database: Store) -> None:
+    day = busy_day(END, goal=1000)
+    day.write(database.client())
+    counted = Counter((row["status"] == "COMPLETE", row["verdict"]) for row in day.episodes)
+    whole = sum(number for (complete, _), number in counted.items() if complete)
+    assert whole > 500
+    assert one(database, SQL.today())["Whole episodes"] == whole
+    assert sum(row["Whole episodes an hour"] for row in ask(database, SQL.pace())) == pytest.approx(whole * 12)
+    hourly = ask(database, SQL.verdicts(), replace(DAY, interval_s=3600))
+    for verdict in ("ACCEPT", "REVIEW", "REJECT", "UNASSESSED"):
+        assert sum(row[verdict] for row in hourly) == counted[True, verdict] + counted[False, verdict]
+    by_area = [one(database, SQL.today(), chosen(area=a))["Whole episodes"] for a in ("household", "logistics")]
+    by_area.append(one(database, SQL.today(), chosen(area="healthcare"))["Whole episodes"])
+    assert sum(by_area) == whole
+    assert all(by_area)
 
 
 def test_robots_are_recording_idle_or_silent_and_forgotten_after_a_day(floor: Store) -> None:
