@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("kinestream.subscription")
 
-#: Episodes whose revision is remembered, to tell repeats: about 20 MB.
+#: Episodes whose revision is remembered, to tell repeats: about 25 MB.
 REMEMBERED: Final = 100_000
 Words = str | Iterable[str]
 

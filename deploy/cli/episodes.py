@@ -48,8 +48,9 @@ def episode(
     table(("episode", episode_id), [(name, _text(found[name])) for name in found if name not in _LISTS])
     say("")
     metrics = [(m["id"], m["joint"] or "", _text(m["value"]), m["unit"], m["flag"]) for m in found["metrics"]]
-    table(("metric", "joint", "value", "unit", "flag"), metrics)
-    say("")
+    if metrics:  # an episode that is still open has none yet
+        table(("metric", "joint", "value", "unit", "flag"), metrics)
+        say("")
     if not found["findings"]:
         say("no findings")
         return

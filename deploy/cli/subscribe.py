@@ -89,7 +89,8 @@ def _told(event: EpisodeCompleted) -> str:
     ended = datetime.fromtimestamp(event.ended_at_ms / 1000, UTC).strftime("%Y-%m-%d %H:%M:%SZ")
     again = f" revision {event.revision}" if event.revision > 1 else ""
     worst = f": {event.findings[0]['message'] or event.findings[0]['metric']}" if event.findings else ""
-    findings = f", {event.finding_count} findings{worst}" if event.finding_count else ""
+    plural = "" if event.finding_count == 1 else "s"
+    findings = f", {event.finding_count} finding{plural}{worst}" if event.finding_count else ""
     return (
         f"{ended}  {event.episode_id}  {event.robot_id}  {event.skill or '-'}  {event.status} {event.verdict}{again}  "
         f"{event.frames_unique} frames, {event.duration_s:.1f} s{findings}"

@@ -21,6 +21,8 @@ from kinestream.deploy.cli.frames import write_npz
 from kinestream.deploy.cli.work import worker_settings
 from kinestream.deploy.local import process
 from kinestream.deploy.local.services import Services
+from tests.behaviour.test_subscription import Hub, ids
+from tests.plugins.broker import Broker
 from tests.plugins.store import Store
 from tests.plugins.worker import Pipeline
 
@@ -53,7 +55,7 @@ def running(given: dict[str, str], *arguments: str, log: Path) -> Iterator[subpr
         yield started
     finally:
         started.kill()
-        started.communicate()
+        started.wait()
 
 
 def motion(frames: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
@@ -142,6 +144,48 @@ def test_events_are_printed_as_they_come_and_ctrl_c_is_clean(pipeline: Pipeline,
         rest, _ = subscriber.communicate(timeout=20)
         assert (subscriber.returncode, rest) == (130, "")
     assert log.read_text() == "waiting for episodes; Ctrl-C ends\n"
+
+
+FIVE_LINES = """
+from kinestream import Subscription
+for episode in Subscription(group="trainer", skill="grasp"):
+    frames = episode.frames()
+    print(episode.episode_id, frames["position"].shape, flush=True)
+"""
+
+
+def test_five_lines_are_a_subscriber(kafka_pipeline: Pipeline, tmp_path: Path) -> None:
+    kafka_pipeline.start()
+    Subscription(group="trainer", settings=kafka_pipeline.settings).close()  # its place: from now on
+    episode_id = record(kafka_pipeline, 1)
+    with (tmp_path / "log").open("w") as log:
+        trainer = subprocess.Popen(
+            [sys.executable, "-c", FIVE_LINES],
+            env=environment(kafka_pipeline.environment("none")),
+            stdout=subprocess.PIPE,
+            stderr=log,
+            text=True,
+        )
+    try:
+        assert trainer.stdout is not None
+        assert trainer.stdout.readline() == f"{episode_id} (300, 2)\n", (tmp_path / "log").read_text()
+    finally:
+        trainer.kill()
+        trainer.communicate()
+
+
+def test_a_reader_that_goes_away_ends_it_quietly(test_broker: Broker, tmp_path: Path) -> None:
+    hub = Hub(test_broker)
+    for one in ids(200):
+        hub.announce(one)
+    given = {"KINESTREAM_KAFKA": test_broker.bootstrap, "KINESTREAM_TENANT": test_broker.tenant}
+    log = tmp_path / "subscribe.log"
+    with running(given, "subscribe", "--from-start", "--until-end", "--json", log=log) as subscriber:
+        assert subscriber.stdout is not None
+        assert json.loads(subscriber.stdout.readline())["revision"] == 1
+        subscriber.stdout.close()
+        assert subscriber.wait(30) == 0
+    assert log.read_text() == ""
 
 
 def test_one_more_worker_beside_a_running_stack_does_the_work(pipeline: Pipeline, tmp_path: Path) -> None:
