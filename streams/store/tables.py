@@ -12,6 +12,9 @@ import pyarrow as pa
 from kinestream.schemas.layout import JOINT_CHANNELS
 from kinestream.streams.assembly.values import BlockRow, FindingChange, JournalRow, Place
 
+# pyarrow imports pandas, where it is installed, at its first conversion: 1-2 s, better now than in the worker's loop.
+pa.array([""])
+
 _F32 = pa.float32()
 _TEXTS = pa.list_(pa.string())
 _MILLIS = pa.timestamp("ms", tz="UTC")
