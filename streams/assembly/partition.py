@@ -102,8 +102,8 @@ class PartitionAssembler:
         """Take an open episode rebuilt from the journal and its blocks, before the first record."""
         self._flight.add(episode)
         # No later than any of them has seen: the log between the watermark and here is yet to be read again,
-        # and no deadline may fire before it. The 1 ms lets the first record fire what is due with it.
-        newest = max(episode.ended_ms(), episode.heard_ms, episode.unnamed_ms, episode.late_ms) - 1
+        # and no deadline may fire before it.
+        newest = max(episode.ended_ms(), episode.heard_ms, episode.unnamed_ms, episode.late_ms)
         self.time_ms = newest if self.time_ms < 0 else min(self.time_ms, newest)
         self._wake(episode, closing(episode, self.limits)[0])
 

@@ -253,7 +253,7 @@ def test_a_reopened_take_is_found_in_the_journal_after_a_crash():
     owner.pass_ms(LIMITS.block_age_ms)
     assert owner.committed == len(log.records), "the late frames are in their row; nothing is read again"
     owner.crash()
-    owner.pass_ms(LIMITS.incomplete_ms + 1)
+    owner.pass_ms(LIMITS.incomplete_ms)
     assert [(e["revision"], e["frames_late"]) for e in owner.store.events] == [(1, 0), (2, 22)]
 
 
@@ -296,7 +296,7 @@ def test_an_idle_log_still_closes_what_a_crashed_worker_left():
     owner.pass_ms(LIMITS.block_age_ms)
     owner.crash()
     assert owner.store.events == []
-    owner.pass_ms(LIMITS.incomplete_ms + 1)
+    owner.pass_ms(LIMITS.incomplete_ms)
     assert [e["status"] for e in owner.store.events] == ["INCOMPLETE"]
 
 
@@ -358,3 +358,29 @@ def test_a_lamp_lit_before_a_crash_goes_out_after_it():
     out = {c.finding.finding_id for c in owner.store.findings if c.state == "CLEARED"}
     assert lit <= out
     assert owner.store.event()["status"] == "COMPLETE"
+
+
+def test_a_status_read_again_after_a_crash_closes_nothing_that_a_later_one_keeps_open():
+    """Its later frames are durable and known; the status that names it again is yet to be read again."""
+    take, later, log, owner = Take(), Take(no=2), Log(), Owner()
+    log.append(take.start(), later.start(), take.chunk(0, 10), take.status(recording=later.id))
+    log.append(take.status(recording=later.id, unsent=[take.id]), after_ms=4_000)
+    log.append(take.chunk(10, 128), after_ms=2_000)
+    owner.commits = False
+    owner.feed(log.records)
+    owner.crash()
+    owner.feed(log.records[:4])
+    owner.feed(log.records[4:])
+    assert owner.store.events == []
+
+
+def test_frames_after_a_long_silence_do_not_hide_the_status_that_bridged_it():
+    take, log, owner = Take(), Log(), Owner()
+    named = take.status(recording=take.id)
+    owner.feed(log.append(take.start(), take.chunk(0, 128), named))
+    log.append(named, after_ms=LIMITS.robot_silence_ms - 1_000)
+    owner.feed([*log.records[3:], *log.append(take.chunk(128, 200), after_ms=3_000)])
+    owner.crash()
+    owner.feed(log.records[owner.committed :])
+    owner.feed(log.append(named))
+    assert owner.store.events == []

@@ -126,6 +126,7 @@ def test_a_frame_its_block_lacks_is_added_whatever_its_offset():
     owner.feed([late, *log.append(take.chunk(128, 300), take.end())])
     event = owner.store.event()
     assert (event["status"], event["frames_duplicate"]) == ("COMPLETE", 0)
+    assert owner.store.rows(take.id)[0].last_offset == 2, "offsets of rows only rise"
 
 
 # -- disorder ---------------------------------------------------------------------

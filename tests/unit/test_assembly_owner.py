@@ -71,6 +71,7 @@ def test_records_requeued_while_a_fetch_is_prepared_are_not_lost():
     due = owner.assembler.take()
     owner.make_durable(due)
     owner.assembler.confirm(due)
+    assert owner.assembler.watermark() == 4, "the frames that wait"
     owner._close(take.id)
     assert len(owner.assembler.requeued) == 1
     owner.assembler.process(fetch, live=True)
