@@ -1,0 +1,73 @@
+"""Owns the independent consumer of the demo: it reads the episodes topic by itself and believes no worker."""
+
+from __future__ import annotations
+
+import threading
+import time
+import uuid
+from typing import Any
+
+import confluent_kafka
+
+from kinestream.deploy.demo.measurement import Event
+from kinestream.schemas.catalogue import EPISODES, topic_name
+from kinestream.schemas.codec import Codec
+from kinestream.schemas.errors import BrokerError
+from kinestream.schemas.registry import Registry
+
+#: What makes two revisions of an episode equal (docs/contract.md, "Revisions").
+_CONTENT = ("status", "outcome", "skill", "area", "operator", "task", "frames_unique", "content_hash", "rule_version")
+
+
+class Listener(threading.Thread):
+    """Every event of a tenant's episodes topic, from its first, with the time at which it could be read."""
+
+    def __init__(self, bootstrap: str, tenant: str) -> None:
+        super().__init__(name="independent consumer", daemon=True)
+        self._topic = topic_name(EPISODES, tenant)
+        self._codec = Codec(Registry(), self._topic)
+        self._consumer = confluent_kafka.Consumer(
+            {
+                "bootstrap.servers": bootstrap,
+                "group.id": f"demo-{uuid.uuid4().hex[:8]}",
+                "enable.auto.commit": False,
+                # 1000 by default: an event would be seen that late
+                "fetch.queue.backoff.ms": 5,
+                "reconnect.backoff.max.ms": 200,
+                "log_level": 2,
+            }
+        )
+        self._ended = threading.Event()
+        self.events: list[Event] = []
+
+    def start(self) -> None:
+        """Take every partition from its beginning; raises :class:`BrokerError` when the topic is not there."""
+        try:
+            found = self._consumer.list_topics(self._topic, timeout=10).topics[self._topic]
+        except confluent_kafka.KafkaException as problem:
+            raise BrokerError(f"topic {self._topic} cannot be read ({problem.args[0].str()})") from problem
+        beginning = confluent_kafka.OFFSET_BEGINNING
+        self._consumer.assign(
+            [confluent_kafka.TopicPartition(self._topic, partition, beginning) for partition in found.partitions]
+        )
+        super().start()
+
+    def run(self) -> None:
+        """Read until :meth:`stop`."""
+        while not self._ended.is_set():
+            message = self._consumer.poll(0.1)
+            if message is not None and message.error() is None:
+                self.events.append(self._event(message, time.time_ns()))
+        self._consumer.close()
+
+    def stop(self) -> None:
+        """Stop reading."""
+        self._ended.set()
+        if self.is_alive():
+            self.join(5)
+
+    def _event(self, message: Any, read_ns: int) -> Event:
+        headers = dict(message.headers() or ())
+        value = self._codec.decode(message.value()).value
+        content = tuple(value[name] for name in _CONTENT)
+        return Event(value["episode_id"], headers["ce_id"].decode(), message.value(), read_ns, content)
