@@ -6,7 +6,7 @@ from tests.assembling import Log, Owner, Take
 
 
 def test_a_fetch_between_sealing_and_announcing_leaves_the_episode_to_be_announced() -> None:
-    owner, log, take, other = Owner(), Log(), Take(), Take(robot_id="r2")
+    owner, log, take, other = Owner(), Log(), Take(), Take(robot="r2")
     owner.feed(log.append(*take.whole()), flush=False)
     assembler = owner.assembler
     due = assembler.take()
