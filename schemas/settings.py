@@ -89,10 +89,12 @@ class Settings:
     block_age_s: float = 5.0
     #: least seconds between two inserts of a worker
     flush_interval_s: float = 0.2
+    #: seconds between two inserts of a worker that is far behind: an insert costs the store the same whatever its size
+    catch_up_flush_s: float = 1.0
     #: seconds between two offset commits
     commit_interval_s: float = 1.0
     #: bytes a worker may hold that are not yet in the store; above, it stops fetching
-    inflight_bytes: int = 96_000_000
+    inflight_bytes: int = 32_000_000
 
     # -- the worker -------------------------------------------------------
     #: consumer group

@@ -70,13 +70,12 @@ class Flush:
         if letters:
             await self._retry.call("deliver dead letters", self._announcer.publish, letters)
         await self._journal([(place, row) for place, one in due for row in one.journal])
-        blocks = [row for _, one in due for row in one.blocks]
-        if blocks:
-            await self._insert("frame_blocks", tables.frame_blocks, blocks)
-        await self._findings([(place, change) for place, one in due for change in one.findings])
         words = {(w["tenant"], w["robot_id"]): (ms, w) for _, one in due for ms, w in one.robots}
-        if words:
-            await self._insert("robot_live", tables.robot_live, list(words.values()))
+        await asyncio.gather(
+            self._insert("frame_blocks", tables.frame_blocks, [row for _, one in due for row in one.blocks]),
+            self._findings([(place, change) for place, one in due for change in one.findings]),
+            self._insert("robot_live", tables.robot_live, list(words.values())),
+        )
 
     async def close(self, closing: Sequence[tuple[PartitionAssembler, Place, int, str]]) -> None:
         """Seal, store and announce; an episode that is dirty is judged again from its stored blocks."""
@@ -120,12 +119,15 @@ class Flush:
 
     async def _findings(self, changes: Sequence[tuple[Place, FindingChange]]) -> None:
         if changes:
-            await self._insert("findings", tables.findings, [change for _, change in changes])
             messages = [self._announcer.finding(change, place) for place, change in changes]
-            await self._retry.call("announce findings", self._announcer.publish, messages)
+            await asyncio.gather(
+                self._insert("findings", tables.findings, [change for _, change in changes]),
+                self._retry.call("announce findings", self._announcer.publish, messages),
+            )
 
     async def _insert(self, table: str, build: Callable[[Any], Any], rows: Sequence[Any]) -> None:
-        await self._retry.call(f"write {table}", self._store.insert, table, build(rows))
+        if rows:
+            await self._retry.call(f"write {table}", self._store.insert, table, build(rows))
 
 
 def _episode_row(row: JournalRow, generation: int) -> JsonDict:

@@ -10,7 +10,8 @@ import asyncio
 import contextlib
 import logging
 import time
-from collections.abc import Awaitable, Callable, Iterable, Mapping
+from collections.abc import Awaitable, Callable, Coroutine, Iterable, Mapping
+from functools import partial
 from typing import Any
 
 from kinestream.schemas.catalogue import FRAMES, topic_name
@@ -24,6 +25,7 @@ from kinestream.streams.assembly.values import DeadLetter, Deadlines, LogRecord,
 from kinestream.streams.decoding import Decoder
 from kinestream.streams.flushing import Flush, Retry
 from kinestream.streams.judging import judge_for
+from kinestream.streams.lookups import Lookups
 from kinestream.streams.store.store import Store
 from kinestream.streams.transport.fetch import Fetch
 
@@ -31,7 +33,7 @@ log = logging.getLogger("kinestream.worker")
 Key = tuple[str, int]
 
 #: Messages behind the end of the log at which findings are still raised at once; further back it is history.
-CAUGHT_UP = 1000
+CAUGHT_UP = 200
 
 
 class Assigned:
@@ -45,6 +47,9 @@ class Assigned:
         self.assembler = PartitionAssembler(place, Deadlines.of(settings), judge_for, live_lane=live)
         self.ready = asyncio.Event()
         self.lock = asyncio.Lock()
+        #: fetches handed to us; one waits while another is worked on
+        self.fetches: asyncio.Queue[Fetch] = asyncio.Queue(maxsize=1)
+        self.task: asyncio.Task[Any] | None = None
         self.next_offset = 0
         self.committed = -1
         #: monotonic time at which the newest record arrived: idle time runs from here
@@ -65,6 +70,7 @@ class Worker:
         partitions: Mapping[str, int],
         commit: Callable[[Mapping[Key, int]], Awaitable[bool]],
         caught_up_since: Callable[[Key, int], float],
+        guarded: Callable[[str, Callable[[], Coroutine[Any, Any, None]]], Coroutine[Any, Any, Any]],
     ) -> None:
         self.settings = settings
         self.store = store
@@ -75,10 +81,14 @@ class Worker:
         self._decoders = {topic: Decoder(self._codecs[topic], n) for topic, n in partitions.items()}
         self._commit = commit
         self._caught_up_since = caught_up_since
+        self._guarded = guarded
         self._retry = Retry()
+        self._lookups = Lookups(store, self._retry)
         self._wake = asyncio.Event()
         self._drained = asyncio.Condition()
         self._flushing = asyncio.Lock()
+        #: the last fetch was far from the end of its log: rows are worth waiting for
+        self._behind = False
         self._last_flush_s = 0.0
         self._last_commit_s = 0.0
         self.frames = 0
@@ -101,11 +111,14 @@ class Worker:
         for one in fresh:
             await self._load(one)
             one.ready.set()
+            one.task = asyncio.create_task(self._guarded("assembling", partial(self._work, one)))
 
     async def give_up(self, keys: Iterable[Key]) -> None:
         """Partitions are no longer ours: forget them; whoever has them next reads the journal."""
         for key in keys:
-            self.assigned.pop(key, None)
+            one = self.assigned.pop(key, None)
+            if one is not None and one.task is not None:
+                one.task.cancel()
         async with self._drained:
             self._drained.notify_all()
 
@@ -124,29 +137,35 @@ class Worker:
     # -- fetches ----------------------------------------------------------------
 
     async def handle(self, fetch: Fetch) -> None:
-        """Take one fetch: decode, look up what is unknown, assemble, judge. Blocks while too much is in flight."""
+        """Take one fetch; returns when its partition may be given the next. Blocks while too much is in flight."""
         async with self._turn:  # the first fetch may come before Faust has told us of the assignment
             await self._turn.wait_for(lambda: self.generation >= fetch.generation)
         one = self.assigned.get((fetch.tp.topic, fetch.tp.partition))
         if one is None or one.generation != fetch.generation:
             return  # fetched under an earlier assignment: its owner reads it again
-        await one.ready.wait()
-        records = one.decoder.decode(fetch.tp.partition, fetch.records)
-        live = fetch.high_watermark - fetch.end < CAUGHT_UP
-        async with one.lock:
-            await self._feed(one, records, live=live)
-            one.next_offset = max(one.next_offset, fetch.end)
-            one.heard_s = time.monotonic()
-        if one.assembler.closes():
-            self._wake.set()
+        await one.fetches.put(fetch)
         await self._until_drained()
+
+    async def _work(self, one: Assigned) -> None:
+        """One partition's fetches, in order: while one waits for the store's answer, other partitions go on."""
+        while True:
+            fetch = await one.fetches.get()
+            records = one.decoder.decode(fetch.tp.partition, fetch.records)
+            live = fetch.high_watermark - fetch.end < CAUGHT_UP
+            async with one.lock:
+                await self._feed(one, records, live=live)
+                one.next_offset = max(one.next_offset, fetch.end)
+                one.heard_s = time.monotonic()
+            self._behind = not live
+            if live and one.assembler.closes():
+                self._wake.set()
 
     async def _feed(self, one: Assigned, records: list[LogRecord | DeadLetter], *, live: bool) -> None:
         assembler, codec = one.assembler, self._codecs[one.place.topic]
         records = [*assembler.requeued, *records]
         readable = [record for record in records if isinstance(record, LogRecord)]
         if unknown := assembler.unknown(readable):
-            found = await self._retry.call("look episodes up", self.store.closed, unknown, codec)
+            found = await self._lookups.closed(unknown, codec)
             for episode_id in assembler.learn(found, readable):
                 known = next(one for one in found if one.episode_id == episode_id)
                 await self._reload(one, episode_id, known.stored_day, known.start.value["robot_id"], ())
@@ -176,13 +195,13 @@ class Worker:
     # -- flushes ------------------------------------------------------------------
 
     async def run(self) -> None:
-        """Flush at most every ``flush_interval_s``, at once when an episode closes; commit behind."""
-        interval = self.settings.flush_interval_s
+        """Flush when an episode closes or too much waits, else by the clock; never twice in ``flush_interval_s``."""
+        least, longest = self.settings.flush_interval_s, self.settings.catch_up_flush_s
         while True:
             with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._wake.wait(), interval)
+                await asyncio.wait_for(self._wake.wait(), longest if self._behind else least)
             self._wake.clear()
-            await asyncio.sleep(max(0.0, self._last_flush_s + interval - time.monotonic()))
+            await asyncio.sleep(max(0.0, self._last_flush_s + least - time.monotonic()))
             self._last_flush_s = time.monotonic()
             await self.flush()
             if time.monotonic() - self._last_commit_s >= self.settings.commit_interval_s:
@@ -196,7 +215,9 @@ class Worker:
             for one in ours:
                 self._pass_idle_time(one)
             flush = Flush(self.store, self.announcer, self._retry)
-            taken = [(one, one.assembler.take()) for one in ours]
+            # Under pressure partial blocks go too: no time passes for a log that is held back, so none would age.
+            pressed = self.inflight_bytes() >= self.settings.inflight_bytes
+            taken = [(one, one.assembler.take(everything=pressed)) for one in ours]
             await flush.durable([(one.place, due) for one, due in taken])
             for one, due in taken:
                 one.assembler.confirm(due)

@@ -1,4 +1,3 @@
 """Which fixtures exist: they live in tests/plugins, one file a subject."""
 
-pytest_plugins = ["tests.plugins.broker", "tests.plugins.recordings", "tests.plugins.store",
-    "tests.plugins.worker"]
+pytest_plugins = ["tests.plugins.broker", "tests.plugins.recordings", "tests.plugins.store", "tests.plugins.worker"]

@@ -46,6 +46,7 @@ class Codec:
         self._by_id: dict[int, tuple[str, Callable[[bytes], Any]]] = {}
         self._by_fingerprint: dict[str, tuple[str, Callable[[bytes], Any]]] = {}
         self._writers: dict[str, tuple[bytes, Any]] = {}
+        self._fingerprints: dict[int, str] = {}
         self.slow = 0
 
     def encode(self, record: str, value: Mapping[str, Any]) -> bytes:
@@ -76,7 +77,10 @@ class Codec:
 
     def fingerprint(self, schema_id: int) -> str:
         """Canonical fingerprint (CRC-64-AVRO, hex) of the schema behind an id."""
-        return _fingerprint(_canonical(self._registry.schema(schema_id)))
+        known = self._fingerprints.get(schema_id)
+        if known is None:
+            known = self._fingerprints[schema_id] = _fingerprint(_canonical(self._registry.schema(schema_id)))
+        return known
 
     def _writer(self, record: str) -> tuple[bytes, Any]:
         if record not in self._writers:

@@ -38,6 +38,10 @@ def journal_row(episode: Episode, *, deleted: bool = False) -> JournalRow:
     """
     cause = max(episode.journal_pending, episode.heard_pending, 0)
     episode.journal_version = max(episode.journal_version, cause << 8) + 1
+    if deleted:  # a tombstone is a key and a version: nobody reads more of it
+        return JournalRow(
+            episode.id, episode.journal_version, episode.stored_day, "CLOSED", {}, b"", (), b"", is_deleted=True
+        )
     return JournalRow(
         episode_id=episode.id,
         version=episode.journal_version,
@@ -47,7 +51,6 @@ def journal_row(episode: Episode, *, deleted: bool = False) -> JournalRow:
         start=episode.start.raw,
         marks=tuple(mark.raw for mark in episode.marks),
         end=episode.end.raw if episode.end else b"",
-        is_deleted=deleted,
     )
 
 

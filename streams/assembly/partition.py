@@ -336,11 +336,11 @@ class PartitionAssembler:
 
     # -- effects ------------------------------------------------------------------
 
-    def take(self) -> Due:
-        """What is due now; the next call only after ``confirm``."""
+    def take(self, *, everything: bool = False) -> Due:
+        """What is due now, or ``everything`` that waits, due or not; the next call only after ``confirm``."""
         due, self._due = self._due, Due()
         self._floor = self._lowest_pending(due)
-        collect(due, self.episodes.values(), self.time_ms - self.limits.block_age_ms)
+        collect(due, self.episodes.values(), NEVER if everything else self.time_ms - self.limits.block_age_ms)
         return due
 
     def confirm(self, due: Due) -> None:
@@ -391,8 +391,8 @@ class PartitionAssembler:
         return min((*pending(due, self.episodes.values()), *(r.offset for r in self.requeued)), default=-1)
 
     def inflight_bytes(self) -> int:
-        """Bytes of blocks in memory."""
-        return sum(len(episode.blocks) * episode.block_bytes for episode in self.episodes.values())
+        """Bytes of blocks that wait for the store: all but the open ones whose frames it has."""
+        return sum(episode.waiting_blocks() * episode.block_bytes for episode in self.episodes.values())
 
     def facts(self) -> JsonDict:
         """Counts for the worker's pages."""

@@ -12,7 +12,7 @@ import pyarrow as pa
 from kinestream.schemas.layout import JOINT_CHANNELS
 from kinestream.streams.assembly.values import BlockRow, FindingChange, JournalRow, Place
 
-# pyarrow imports pandas, where it is installed, at its first conversion: 1-2 s, better now than in the worker's loop.
+# pyarrow loads the rest of itself at its first conversion: better now than in the worker's loop.
 pa.array([""])
 
 _F32 = pa.float32()

@@ -40,7 +40,9 @@ class CountingApp:
         root = Path(__file__).resolve().parents[2]
         self._out.touch()
         with (folder / "log").open("wb") as log:
-            self.process = subprocess.Popen(command, env={**os.environ, **environment}, stdout=log, stderr=log, cwd=root)
+            self.process = subprocess.Popen(
+                command, env={**os.environ, **environment}, stdout=log, stderr=log, cwd=root
+            )
 
     def events(self) -> list[dict[str, object]]:
         return [json.loads(line) for line in self._out.read_text().splitlines()]

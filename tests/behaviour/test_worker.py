@@ -139,3 +139,18 @@ def test_a_setting_that_is_wrong_is_one_clear_line(pipeline: Pipeline, setting: 
     worker = pipeline.start(wait=False)
     assert worker.wait(30) != 0
     assert setting in pipeline.log()
+
+
+def test_a_bound_far_below_what_is_in_flight_slows_the_worker_and_stops_nothing(pipeline: Pipeline) -> None:
+    pipeline.extra = {"KINESTREAM_INFLIGHT_BYTES": "20000"}
+    takes = [Take(seed=n, robot=f"r{n}") for n in range(6)]
+    sender = RawSender(pipeline.broker)
+    for take in takes:
+        sender.send(take.start(), robot=take.robot)
+    for chunks in zip(*(take.chunks() for take in takes), strict=True):
+        for take, chunk in zip(takes, chunks, strict=True):
+            sender.send(chunk, robot=take.robot)
+    for take in takes:
+        sender.send(take.end(), robot=take.robot)
+    pipeline.start()
+    pipeline.wait_for(lambda: all(status_of(pipeline, take.id) == "COMPLETE" for take in takes))

@@ -1,0 +1,38 @@
+"""What keeps a worker's process small: imported first by the app, before anything loads pyarrow. Knows no data."""
+
+from __future__ import annotations
+
+import ctypes
+import gc
+import sys
+from contextlib import suppress
+from importlib.abc import MetaPathFinder
+from typing import Any, Final
+
+#: glibc's mallopt parameter for the number of memory arenas.
+_M_ARENA_MAX: Final = -8
+
+
+class _NoPandas(MetaPathFinder):
+    """pyarrow imports pandas where it is installed: 50 MB and 2 s for conversions nobody asks for."""
+
+    def find_spec(self, name: str, path: Any = None, target: Any = None) -> None:
+        if name == "pandas":
+            raise ModuleNotFoundError("a worker does without pandas", name=name)
+
+
+def few_arenas() -> None:
+    """Let threads share memory arenas: each of its own keeps megabytes of rows that were sent long ago."""
+    with suppress(OSError, AttributeError):  # glibc only
+        ctypes.CDLL(None).mallopt(_M_ARENA_MAX, 1)
+
+
+def settle() -> None:
+    """What is loaded by now stays: else the collector walks every module again and again while frames go by."""
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(20_000, 20, 20)
+
+
+sys.meta_path.insert(0, _NoPandas())
+few_arenas()
