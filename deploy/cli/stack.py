@@ -1,10 +1,13 @@
-"""Owns the commands ``up``, ``down`` and ``status``, in the user's words; the work is in deploy/local."""
+"""Owns the commands ``up``, ``down``, ``status`` and ``env``, in the user's words; the work is in deploy/local."""
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
+
+if TYPE_CHECKING:
+    from kinestream.deploy.local.services import Services
 
 #: Exit code of ``status`` when something is not healthy.
 UNHEALTHY = 3
@@ -15,6 +18,7 @@ def register(app: typer.Typer) -> None:
     app.command()(up)
     app.command()(down)
     app.command()(status)
+    app.command()(env)
 
 
 def up(
@@ -29,11 +33,11 @@ def up(
     with working("starting the local stack") as progress:
         found = stack.up(progress, workers)
     say(f"up: data in {stack.home}")
-    for variable, value in (("KAFKA", found.kafka), ("REGISTRY", found.registry), ("CLICKHOUSE", found.clickhouse)):
-        say(f"  KINESTREAM_{variable}={value}")
+    for variable, value in _variables(found):
+        say(f"  {variable}={value}")
     if stack.broker() == "test":
         say("  the test broker keeps messages in memory only: they are gone after `kinestream down`")
-    say("next: `kinestream status`, `kinestream demo`; `kinestream down` stops it and keeps the data")
+    say('next: `eval "$(kinestream env)"` for programs; `kinestream status`; `kinestream down` keeps the data')
 
 
 def down() -> None:
@@ -68,3 +72,21 @@ def status(
         table(("service", "state", "where", "pid", "detail"), rows)
     if not all(one.healthy for one in found):
         raise typer.Exit(UNHEALTHY)
+
+
+def env() -> None:
+    """Print the running stack's addresses as lines for a shell: eval "$(kinestream env)"."""
+    from kinestream.deploy.cli.output import say
+    from kinestream.deploy.local.stack import Stack
+    from kinestream.schemas.settings import Settings
+
+    for variable, value in _variables(Stack(Settings.from_env()).services()):
+        say(f"export {variable}={value}")
+
+
+def _variables(found: Services) -> list[tuple[str, str]]:
+    return [
+        ("KINESTREAM_KAFKA", found.kafka),
+        ("KINESTREAM_REGISTRY", found.registry),
+        ("KINESTREAM_CLICKHOUSE", found.clickhouse),
+    ]

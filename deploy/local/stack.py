@@ -47,8 +47,8 @@ class Stack:
     """The local stack in ``settings.home``. Several Stack objects, in several processes, may speak of the same one."""
 
     def __init__(self, settings: Settings) -> None:
-        self.settings = settings
         self.home = settings.home.expanduser().resolve()
+        self.settings = _without_own(settings, Remembered.load(self.home))
         self._supervisor: Supervisor | None = None
 
     def up(self, progress: Progress = lambda _: None, workers: int = 1, *, foreground: bool = False) -> Services:
@@ -274,3 +274,14 @@ def _check_workers(broker: str, workers: int) -> None:
             f"workers={workers}: the test broker serves one worker, because its groups do not share partitions out; "
             "use Apache Kafka (KINESTREAM_BROKER=kafka, or a cluster in KINESTREAM_KAFKA)"
         )
+
+
+def _without_own(settings: Settings, memory: Remembered) -> Settings:
+    """Addresses that are this very stack's name no other service: `kinestream env` sets them in the caller's shell."""
+    own = addresses(replace(settings, kafka="", registry="", clickhouse=""), memory)
+
+    def other(name: str) -> str:
+        given: str = getattr(settings, name)
+        return "" if given.rstrip("/") == getattr(own, name) else given
+
+    return replace(settings, kafka=other("kafka"), registry=other("registry"), clickhouse=other("clickhouse"))
