@@ -5,6 +5,7 @@ from __future__ import annotations
 import http.client
 import json
 import threading
+import time
 import urllib.error
 import urllib.request
 from functools import cache
@@ -15,6 +16,9 @@ from kinestream.schemas.catalogue import subject_name
 from kinestream.schemas.errors import ContractError, DecodeError
 
 Schema = dict[str, Any]
+
+#: Ids remembered as unknown, at most.
+_MOST_UNKNOWN = 1000
 
 
 class RegistryUnavailableError(ContractError):
@@ -49,11 +53,15 @@ def latest_schema(record: str) -> tuple[int, Schema]:
 class Registry:
     """Ids of our schemas, and schemas of any id; ``url=""`` uses the committed ids and asks nobody."""
 
-    def __init__(self, url: str = "", timeout_s: float = 5.0) -> None:
+    def __init__(self, url: str = "", timeout_s: float = 5.0, unknown_s: float = 2.0) -> None:
         self._url = url.rstrip("/")
         self._timeout_s = timeout_s
+        #: seconds an id the registry did not know stays unknown: it may be registered later
+        self._unknown_s = unknown_s
         self._schemas: dict[int, Schema] = {}
         self._ids: dict[tuple[str, str], int] = {}
+        #: ids the registry did not know, and when (monotonic) it is asked again
+        self._unknown: dict[int, float] = {}
         self._lock = threading.Lock()
 
     def id_of(self, topic: str, record: str) -> int:
@@ -77,13 +85,29 @@ class Registry:
                 raise DecodeError("UNKNOWN_SCHEMA", f"schema id {schema_id}: the committed ids are {known}")
             return committed_schema(name)
         with self._lock:
+            if time.monotonic() < self._unknown.get(schema_id, 0.0):
+                raise DecodeError("UNKNOWN_SCHEMA", f"schema id {schema_id}: the registry did not know it just now")
             if schema_id not in self._schemas:
-                text = str(self._ask(f"/schemas/ids/{schema_id}", "schema"))
                 try:
-                    self._schemas[schema_id] = json.loads(text)
-                except ValueError as problem:
-                    raise DecodeError("UNKNOWN_SCHEMA", f"schema id {schema_id} is no JSON: {text[:80]}") from problem
+                    self._schemas[schema_id] = self._fetch(schema_id)
+                except DecodeError:
+                    self._remember_unknown(schema_id)
+                    raise
             return self._schemas[schema_id]
+
+    def _fetch(self, schema_id: int) -> Schema:
+        text = str(self._ask(f"/schemas/ids/{schema_id}", "schema"))
+        try:
+            schema: Schema = json.loads(text)
+        except ValueError as problem:
+            raise DecodeError("UNKNOWN_SCHEMA", f"schema id {schema_id} is no JSON: {text[:80]}") from problem
+        return schema
+
+    def _remember_unknown(self, schema_id: int) -> None:
+        """Not to be asked for again for a while: a flood of bad ids must not become one of requests."""
+        if len(self._unknown) > _MOST_UNKNOWN:
+            self._unknown.clear()
+        self._unknown[schema_id] = time.monotonic() + self._unknown_s
 
     def _ask(self, path: str, key: str, body: bytes | None = None) -> Any:
         headers = {"Accept": "application/vnd.schemaregistry.v1+json", "Content-Type": "application/json"}

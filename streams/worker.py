@@ -16,7 +16,7 @@ from typing import Any
 
 from kinestream.schemas.catalogue import FRAMES, topic_name
 from kinestream.schemas.codec import Codec
-from kinestream.schemas.registry import Registry
+from kinestream.schemas.registry import Registry, RegistryUnavailableError
 from kinestream.schemas.settings import Settings
 from kinestream.streams.announce import Announcer
 from kinestream.streams.assembly.journal import rebuild
@@ -150,7 +150,7 @@ class Worker:
         """One partition's fetches, in order: while one waits for the store's answer, other partitions go on."""
         while True:
             fetch = await one.fetches.get()
-            records = one.decoder.decode(fetch.tp.partition, fetch.records)
+            records = await self._decode(one, fetch)
             live = fetch.high_watermark - fetch.end < CAUGHT_UP
             async with one.lock:
                 await self._feed(one, records, live=live)
@@ -159,6 +159,13 @@ class Worker:
             self._behind = not live
             if live and one.assembler.closes():
                 self._wake.set()
+
+    async def _decode(self, one: Assigned, fetch: Fetch) -> list[LogRecord | DeadLetter]:
+        """Decode in place; a schema whose registry is away is a pause, never a dead letter."""
+        try:
+            return one.decoder.decode(fetch.tp.partition, fetch.records)
+        except RegistryUnavailableError:
+            return await self._retry.call("ask the registry", one.decoder.decode, fetch.tp.partition, fetch.records)
 
     async def _feed(self, one: Assigned, records: list[LogRecord | DeadLetter], *, live: bool) -> None:
         assembler, codec = one.assembler, self._codecs[one.place.topic]

@@ -39,6 +39,7 @@ class History:
 class Episode:
     """State of one episode. Mutated only by its partition's assembler."""
 
+    # Over fifty lines: the whole state of an episode stands in one place, each part with its meaning.
     def __init__(self, start: Word, stored_day: int, judge: EpisodeJudge) -> None:
         self.start = start
         self.id: str = start.value["episode_id"]
@@ -68,7 +69,6 @@ class Episode:
         self.named = False
         self.unnamed_ms = -1
         self.deferred: list[LogRecord] = []
-
         #: bytes of a block in memory
         self.block_bytes = BLOCK * (4 * sum(self.layout.widths.values()) + 16)
         self.blocks: dict[int, Block] = {}

@@ -95,12 +95,26 @@ def test_an_id_the_registry_does_not_know_is_an_unknown_schema(server: TinyRegis
 
 
 def test_an_unknown_id_is_asked_for_again_because_it_may_be_registered_later(server: TinyRegistry) -> None:
-    taker, server.answer = Codec(Registry(server.url), TOPIC), (404, b"{}")
+    taker, server.answer = Codec(Registry(server.url, unknown_s=0), TOPIC), (404, b"{}")
     message = Codec(Registry(), TOPIC).encode("EpisodeMark", MARK).replace(b"\0\0\0\0\3", b"\0\0\0\0\147", 1)
     with pytest.raises(DecodeError):
         taker.decode(message)
     server.answer = None
     assert taker.decode(message).value == MARK
+
+
+def test_a_flood_of_an_unknown_id_is_one_request_and_an_outage_is_never_remembered_as_unknown(
+    server: TinyRegistry,
+) -> None:
+    taker, message = Codec(Registry(server.url), TOPIC), frame(9, b"x")
+    server.answer = (503, b"")
+    with pytest.raises(RegistryUnavailableError):
+        taker.decode(message)
+    server.answer = None
+    for _ in range(50):
+        with pytest.raises(DecodeError):
+            taker.decode(message)
+    assert len(server.asked) == 2
 
 
 def test_a_schema_nobody_registered_cannot_be_written(server: TinyRegistry) -> None:
