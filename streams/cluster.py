@@ -7,13 +7,14 @@ from collections.abc import Iterable
 from confluent_kafka import KafkaException
 from confluent_kafka.admin import AdminClient
 
-from kinestream.schemas.errors import BrokerError
+from kinestream.schemas.errors import BrokerError, SettingError
 
 
 def describe(bootstrap: str, topics: Iterable[str], timeout_s: float = 10.0) -> tuple[str, dict[str, int]]:
-    """Cluster id, and partitions by topic. Raises :class:`BrokerError` if it is away or a topic is not there.
+    """Cluster id, and partitions by topic.
 
-    A missing source topic would only log ten errors a second and look alive.
+    Raises :class:`BrokerError` if it is away, :class:`SettingError` if a topic is not there: a missing
+    source topic would only log ten errors a second and look alive.
     """
     admin = AdminClient({"bootstrap.servers": bootstrap, "log_level": 2})
     try:
@@ -22,5 +23,8 @@ def describe(bootstrap: str, topics: Iterable[str], timeout_s: float = 10.0) -> 
         raise BrokerError(f"no broker answers at {bootstrap}: {problem.args[0].str()}") from problem
     counts = {topic: len(metadata.topics[topic].partitions) for topic, metadata in found.items()}
     if missing := [topic for topic, count in counts.items() if count == 0]:
-        raise BrokerError(f"topics {', '.join(missing)} are not on {bootstrap}: `kinestream up` makes them")
+        raise SettingError(
+            f"topics {', '.join(missing)} are not on {bootstrap}: `kinestream up` makes them;"
+            " or is KINESTREAM_TENANT another?"
+        )
     return next(iter(found.values())).cluster_id, counts

@@ -154,3 +154,10 @@ def test_a_bound_far_below_what_is_in_flight_slows_the_worker_and_stops_nothing(
         sender.send(take.end(), robot=take.robot)
     pipeline.start()
     pipeline.wait_for(lambda: all(status_of(pipeline, take.id) == "COMPLETE" for take in takes))
+
+
+def test_a_worker_whose_topics_are_not_there_ends_and_says_so(kafka_pipeline: Pipeline) -> None:
+    kafka_pipeline.extra = {"KINESTREAM_TENANT": "nobody"}
+    worker = kafka_pipeline.start(wait=False)
+    assert worker.wait(40) == 70
+    assert "motion.nobody.frames.v1" in kafka_pipeline.log()
