@@ -57,6 +57,8 @@ class Pipeline:
             "KINESTREAM_INSTANCE_ID": f"{self.group}-{name}",
             "KINESTREAM_WORKER_PORT": str(self.ports.get(name, 0)),
             "KINESTREAM_HOME": str(self.folder / name),
+            # The test broker knows no static members: a killed worker is missed only when its session ends.
+            **({"KINESTREAM_SESSION_S": "3"} if self.broker.kind == "test" else {}),
             **self.extra,
         }
 
