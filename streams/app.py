@@ -15,6 +15,7 @@ from kinestream.streams import lean  # isort: skip  (before anything loads pyarr
 
 import faust
 from faust.types import TP
+from faust.utils.terminal import SpinnerHandler
 from faust.web import Request, Response, View
 
 from kinestream.schemas.catalogue import FRAMES, FRAMES_BULK, topic_name
@@ -115,18 +116,26 @@ async def guarded(what: str, action: Callable[[], Awaitable[Any]]) -> Any:
     os._exit(70)
 
 
-@app.on_before_configured.connect
-def _quieter(_: Any, **__: Any) -> None:
-    # aiokafka logs seventy lines a second while a broker is away
-    logging.getLogger("aiokafka").setLevel(logging.CRITICAL)
-
-
 @app.on_worker_init.connect
 def _before_start(_: Any, **__: Any) -> None:
     settings.home.mkdir(parents=True, exist_ok=True)  # Faust makes its folder, but not the one above
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
-    logging.getLogger("faust").setLevel(logging.WARNING)
-    logging.getLogger("mode").setLevel(logging.WARNING)
+
+
+def _quieter() -> None:
+    """Our own words at INFO, everybody's trouble at WARNING.
+
+    For its spinner Faust opens the root logger at DEBUG, so that every fetch and request makes records nobody reads;
+    aiokafka logs seventy lines a second while a broker is away.
+    """
+    root = logging.getLogger()
+    for handler in root.handlers[:]:
+        if isinstance(handler, SpinnerHandler):
+            root.removeHandler(handler)
+        else:
+            handler.setLevel(logging.INFO)
+    root.setLevel(logging.WARNING)
+    logging.getLogger("kinestream").setLevel(logging.INFO)
+    logging.getLogger("aiokafka").setLevel(logging.CRITICAL)
 
 
 @app.on_partitions_assigned.connect
@@ -167,6 +176,7 @@ async def _take(fetch: Fetch) -> None:
 async def flushing() -> None:
     """Make the worker, then flush for ever."""
     global _worker
+    _quieter()
     _worker = await guarded("starting", _make_worker)
     lean.settle()
     _started.set()
