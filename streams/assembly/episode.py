@@ -141,8 +141,8 @@ class Episode:
         return [*self.blocks.values(), *self.stored.values()]
 
     def waiting_blocks(self) -> int:
-        """Blocks that hold frames the store has not, or that leave memory once it has them."""
-        return sum(block.pending_offset >= 0 or block.count == BLOCK for block in self.blocks.values())
+        """Blocks that hold frames the store has not: what holding fetches back can drain, holes or not."""
+        return sum(not block.durable for block in self.blocks.values())
 
     def hold(self, offset: int) -> None:
         """The watermark may not pass ``offset`` until the next journal row is durable."""

@@ -391,7 +391,7 @@ class PartitionAssembler:
         return min((*pending(due, self.episodes.values()), *(r.offset for r in self.requeued)), default=-1)
 
     def inflight_bytes(self) -> int:
-        """Bytes of blocks that wait for the store: all but the open ones whose frames it has."""
+        """Bytes of blocks that hold frames the store has not."""
         return sum(episode.waiting_blocks() * episode.block_bytes for episode in self.episodes.values())
 
     def facts(self) -> JsonDict:
