@@ -27,7 +27,12 @@ lint: setup  ## style, types and import directions
 	@$(BIN)/mypy -p kinestream
 	@$(BIN)/lint-imports
 
+bench: setup  ## what is fast, each figure beside its peer's (minutes; docs/performance.md)
+	@$(BIN)/kinestream bench codec
+	@$(BIN)/kinestream bench worker
+	@$(BIN)/kinestream bench memory
+
 lock: ## renew requirements.lock from pyproject.toml (needs uv)
 	uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-emit-find-links --no-header --all-extras pyproject.toml -o requirements.lock
 
-.PHONY: help setup demo test lint lock
+.PHONY: help setup demo test lint bench lock

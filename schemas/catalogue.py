@@ -11,6 +11,9 @@ from kinestream.schemas.errors import ContractError
 
 #: Namespace of every record.
 NAMESPACE: Final = "io.kinestream.motion"
+#: CloudEvents types of what is announced.
+EPISODE_COMPLETED: Final = "io.kinestream.episode.completed.v1"
+QUALITY_FINDING: Final = "io.kinestream.quality.finding.v1"
 #: Major version of every topic name.
 MAJOR: Final = 1
 #: Partitions of every keyed topic: fixed once made, because keys hash onto them.

@@ -5,11 +5,18 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
-from typing import Any, Final
+from typing import Any
 
 import confluent_kafka
 
-from kinestream.schemas.catalogue import EPISODES, FINDINGS, FRAMES_DLQ, topic_name
+from kinestream.schemas.catalogue import (
+    EPISODE_COMPLETED,
+    EPISODES,
+    FINDINGS,
+    FRAMES_DLQ,
+    QUALITY_FINDING,
+    topic_name,
+)
 from kinestream.schemas.codec import Codec
 from kinestream.schemas.errors import BrokerError
 from kinestream.schemas.registry import Registry
@@ -17,8 +24,6 @@ from kinestream.schemas.settings import Settings
 from kinestream.streams.assembly.values import Closed, DeadLetter, FindingChange, JsonDict, Place
 from kinestream.streams.store.tables import finding_version
 
-EPISODE_COMPLETED: Final = "io.kinestream.episode.completed.v1"
-FINDING: Final = "io.kinestream.quality.finding.v1"
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
@@ -122,7 +127,7 @@ class Announcer:
             "threshold": None if found.threshold != found.threshold else found.threshold,
         }
         headers = _cloud_event(
-            FINDING,
+            QUALITY_FINDING,
             f"/kinestream/{place.cluster_id}/{place.topic}/{place.partition}",
             f"{found.finding_id}/{finding_version(change)}",
             change.broker_ms,

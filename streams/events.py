@@ -7,11 +7,10 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields
 from typing import Any, Final
 
+from kinestream.schemas.catalogue import EPISODE_COMPLETED
 from kinestream.schemas.codec import Codec
 from kinestream.schemas.errors import DecodeError, SettingError
 
-#: ce_type of the message.
-EPISODE_COMPLETED: Final = "io.kinestream.episode.completed.v1"
 #: Fields that bear another name here: ``frames()`` reads the frames themselves.
 _RENAMED: Final = {"frames": "location"}
 

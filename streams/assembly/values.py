@@ -19,9 +19,7 @@ INCOMPLETE: Final = "INCOMPLETE"
 TIMED_OUT: Final = "TIMED_OUT"
 SUPERSEDED: Final = "SUPERSEDED"
 
-#: Dead-letter reasons.
-UNDECODABLE: Final = "UNDECODABLE"
-UNKNOWN_SCHEMA: Final = "UNKNOWN_SCHEMA"
+#: Dead-letter reasons of the worker; the codec's own are UNDECODABLE and UNKNOWN_SCHEMA.
 INCONSISTENT: Final = "INCONSISTENT"
 NO_START: Final = "NO_START"
 WRONG_PARTITION: Final = "WRONG_PARTITION"

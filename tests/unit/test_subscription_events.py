@@ -9,12 +9,12 @@ from typing import Any
 
 import pytest
 
+from kinestream.schemas.catalogue import EPISODE_COMPLETED
 from kinestream.schemas.codec import Codec
 from kinestream.schemas.errors import ContractError, DecodeError, SettingError
 from kinestream.schemas.registry import Registry, latest_schema
 from kinestream.schemas.settings import Settings
-from kinestream.streams import announce
-from kinestream.streams.events import EPISODE_COMPLETED, EpisodeCompleted, event_of
+from kinestream.streams.events import EpisodeCompleted, event_of
 from kinestream.streams.subscription import Subscription
 
 CODEC = Codec(Registry(), "motion.hub.episodes.v1")
@@ -46,8 +46,8 @@ def test_the_type_has_the_fields_of_the_schema_and_one_of_them_by_another_name()
     assert ours == declared - {"frames"} | {"location"}
 
 
-def test_the_type_of_event_is_the_one_the_worker_announces() -> None:
-    assert EPISODE_COMPLETED == announce.EPISODE_COMPLETED
+def test_the_type_of_event_is_the_one_promised_to_every_subscriber() -> None:
+    assert EPISODE_COMPLETED == "io.kinestream.episode.completed.v1"
 
 
 def test_an_event_carries_every_value_of_its_record() -> None:
