@@ -13,6 +13,7 @@ from kinestream.schemas.errors import ContractError
 NAMESPACE: Final = "io.kinestream.motion"
 #: CloudEvents types of what is announced.
 EPISODE_COMPLETED: Final = "io.kinestream.episode.completed.v1"
+EPISODE_WITHDRAWN: Final = "io.kinestream.episode.withdrawn.v1"
 QUALITY_FINDING: Final = "io.kinestream.quality.finding.v1"
 #: Major version of every topic name.
 MAJOR: Final = 1
@@ -52,10 +53,13 @@ _FRAME_RECORDS = ("EpisodeStart", "FrameChunk", "EpisodeMark", "EpisodeEnd", "Ro
 FRAMES: Final = Topic("frames", "robot_id", _FRAME_RECORDS)
 FRAMES_BULK: Final = Topic("frames-bulk", "robot_id", _FRAME_RECORDS)
 FINDINGS: Final = Topic("findings", "robot_id", ("QualityFinding",))
-EPISODES: Final = Topic("episodes", "episode_id", ("EpisodeCompleted",))
+EPISODES: Final = Topic("episodes", "episode_id", ("EpisodeCompleted", "EpisodeWithdrawn"))
+#: Only the owner of the episode's partition acts on a command; a worker that was away finds it here.
+COMMANDS: Final = Topic("commands", "robot_id", ("EpisodeCommand",), retention_ms=7 * _DAY_MS)
+RECEIPTS: Final = Topic("receipts", "robot_id", ("EpisodeReceipt",))
 FRAMES_DLQ: Final = Topic("frames-dlq", "as the source", (), retention_ms=7 * _DAY_MS)
 
-CATALOGUE: Final = (FRAMES, FRAMES_BULK, FINDINGS, EPISODES, FRAMES_DLQ)
+CATALOGUE: Final = (FRAMES, FRAMES_BULK, FINDINGS, EPISODES, COMMANDS, RECEIPTS, FRAMES_DLQ)
 
 
 def topic_name(topic: Topic, tenant: str) -> str:

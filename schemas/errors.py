@@ -16,6 +16,8 @@ KinestreamError
 
 from __future__ import annotations
 
+from kinestream.schemas.reasons import DeadLetterReason
+
 
 class KinestreamError(Exception):
     """The base of all: its text says what was received, what is allowed and what to do."""
@@ -36,7 +38,7 @@ class LayoutError(ContractError):
 class DecodeError(ContractError):
     """Bytes that are no record of ours; ``reason`` is the dead-letter reason."""
 
-    def __init__(self, reason: str, text: str) -> None:
+    def __init__(self, reason: DeadLetterReason, text: str) -> None:
         super().__init__(text)
         self.reason = reason
 

@@ -14,6 +14,7 @@ from typing import Any
 
 from kinestream.schemas.catalogue import subject_name
 from kinestream.schemas.errors import ContractError, DecodeError
+from kinestream.schemas.reasons import DeadLetterReason
 
 Schema = dict[str, Any]
 
@@ -82,11 +83,15 @@ class Registry:
             name = committed_ids().get(schema_id)
             if name is None:
                 known = ", ".join(map(str, committed_ids()))
-                raise DecodeError("UNKNOWN_SCHEMA", f"schema id {schema_id}: the committed ids are {known}")
+                raise DecodeError(
+                    DeadLetterReason.UNKNOWN_SCHEMA, f"schema id {schema_id}: the committed ids are {known}"
+                )
             return committed_schema(name)
         with self._lock:
             if time.monotonic() < self._unknown.get(schema_id, 0.0):
-                raise DecodeError("UNKNOWN_SCHEMA", f"schema id {schema_id}: the registry did not know it just now")
+                raise DecodeError(
+                    DeadLetterReason.UNKNOWN_SCHEMA, f"schema id {schema_id}: the registry did not know it just now"
+                )
             if schema_id not in self._schemas:
                 try:
                     self._schemas[schema_id] = self._fetch(schema_id)
@@ -100,7 +105,9 @@ class Registry:
         try:
             schema: Schema = json.loads(text)
         except ValueError as problem:
-            raise DecodeError("UNKNOWN_SCHEMA", f"schema id {schema_id} is no JSON: {text[:80]}") from problem
+            raise DecodeError(
+                DeadLetterReason.UNKNOWN_SCHEMA, f"schema id {schema_id} is no JSON: {text[:80]}"
+            ) from problem
         return schema
 
     def _remember_unknown(self, schema_id: int) -> None:
@@ -117,7 +124,9 @@ class Registry:
                 return json.load(answer)[key]
         except urllib.error.HTTPError as problem:
             if problem.code == 404:
-                raise DecodeError("UNKNOWN_SCHEMA", f"{self._url}{path}: the registry does not know it") from problem
+                raise DecodeError(
+                    DeadLetterReason.UNKNOWN_SCHEMA, f"{self._url}{path}: the registry does not know it"
+                ) from problem
             raise RegistryUnavailableError(
                 f"{self._url}{path} answered {problem.code}: look at the registry"
             ) from problem

@@ -10,6 +10,7 @@ from typing import Any, Final
 from kinestream.schemas.catalogue import EPISODE_COMPLETED
 from kinestream.schemas.codec import Codec
 from kinestream.schemas.errors import DecodeError, SettingError
+from kinestream.schemas.reasons import DeadLetterReason
 
 #: Fields that bear another name here: ``frames()`` reads the frames themselves.
 _RENAMED: Final = {"frames": "location"}
@@ -100,11 +101,14 @@ def event_of(message: Any, codec: Codec, read: FrameReader = _no_store) -> Episo
         return None
     decoded = codec.decode(message.value() or b"")
     if decoded.record != "EpisodeCompleted" or kind != EPISODE_COMPLETED:
-        raise DecodeError("UNDECODABLE", f"a {decoded.record} under ce_type {kind!r}: expected {EPISODE_COMPLETED}")
+        raise DecodeError(
+            DeadLetterReason.UNDECODABLE, f"a {decoded.record} under ce_type {kind!r}: expected {EPISODE_COMPLETED}"
+        )
     ce_id, value = _text(headers, "ce_id"), decoded.value
     if ce_id != f"{value['episode_id']}/{value['revision']}":
         raise DecodeError(
-            "INCONSISTENT", f"ce_id {ce_id!r} on revision {value['revision']} of episode {value['episode_id']}"
+            DeadLetterReason.INCONSISTENT,
+            f"ce_id {ce_id!r} on revision {value['revision']} of episode {value['episode_id']}",
         )
     return EpisodeCompleted(
         ce_id=ce_id, read=read, **{_RENAMED.get(name, name): field_ for name, field_ in value.items()}
@@ -125,5 +129,5 @@ def plain(value: Any) -> Any:
 def _text(headers: Mapping[str, Any], name: str) -> str:
     raw = headers.get(name)
     if not isinstance(raw, bytes):
-        raise DecodeError("UNDECODABLE", f"header {name} is missing: every event carries it")
+        raise DecodeError(DeadLetterReason.UNDECODABLE, f"header {name} is missing: every event carries it")
     return raw.decode(errors="replace")

@@ -18,6 +18,7 @@ from kinestream.schemas.codec.skip import skipper
 from kinestream.schemas.errors import ContractError, DecodeError
 from kinestream.schemas.frames import FrameChunk
 from kinestream.schemas.layout import JOINT_CHANNELS
+from kinestream.schemas.reasons import DeadLetterReason
 from kinestream.schemas.registry import Registry, Schema, latest_schema
 
 CHUNK = "FrameChunk"
@@ -67,7 +68,9 @@ class Codec:
     def decode(self, message: bytes) -> Decoded:
         """Raises :class:`DecodeError` with the dead-letter reason for what is no record of this topic."""
         if len(message) < 5 or message[0] != 0:
-            raise DecodeError("UNDECODABLE", f"{len(message)} bytes that do not begin with 0 and a 4-byte schema id")
+            raise DecodeError(
+                DeadLetterReason.UNDECODABLE, f"{len(message)} bytes that do not begin with 0 and a 4-byte schema id"
+            )
         schema_id = int.from_bytes(message[1:5], "big")
         known = self._by_id.get(schema_id)
         if known is None:
@@ -100,11 +103,11 @@ class Codec:
         is_record = isinstance(writer, dict) and writer["type"] == "record"
         space, _, record = writer["name"].rpartition(".") if is_record else ("", "", "")
         if space != NAMESPACE:
-            raise DecodeError("UNKNOWN_SCHEMA", f"{str(writer)[:80]!r} is no record of {NAMESPACE}")
+            raise DecodeError(DeadLetterReason.UNKNOWN_SCHEMA, f"{str(writer)[:80]!r} is no record of {NAMESPACE}")
         try:
             _, reader = latest_schema(record)
         except ContractError as problem:
-            raise DecodeError("UNKNOWN_SCHEMA", str(problem)) from problem
+            raise DecodeError(DeadLetterReason.UNKNOWN_SCHEMA, str(problem)) from problem
         general = _general_decoder(writer, reader)
         if record != CHUNK:
             return record, general
@@ -129,7 +132,7 @@ def chunk_from_record(value: Mapping[str, Any]) -> FrameChunk:
         for name, values in named:
             put(chunk, name, np.array(values, np.float32))
     except ValueError as problem:
-        raise DecodeError("UNDECODABLE", f"not a FrameChunk: {problem}") from problem
+        raise DecodeError(DeadLetterReason.UNDECODABLE, f"not a FrameChunk: {problem}") from problem
     check_stamps(chunk)
     return chunk
 
@@ -143,13 +146,15 @@ def _general_decoder(writer: Schema, reader: Schema) -> Callable[[bytes], Any]:
         try:
             end = walk(message, 5)
         except BROKEN as problem:
-            raise DecodeError("UNDECODABLE", f"not a {writer['name']}: {problem!r}") from problem
+            raise DecodeError(DeadLetterReason.UNDECODABLE, f"not a {writer['name']}: {problem!r}") from problem
         if end != len(message):
-            raise DecodeError("UNDECODABLE", f"a {writer['name']} of {end} bytes in a message of {len(message)}")
+            raise DecodeError(
+                DeadLetterReason.UNDECODABLE, f"a {writer['name']} of {end} bytes in a message of {len(message)}"
+            )
         try:
             return fastavro.schemaless_reader(io.BytesIO(message[5:]), parsed_writer, parsed_reader)
         except Exception as problem:  # fastavro raises many kinds for values and schemas that do not fit
-            raise DecodeError("UNDECODABLE", f"not a {writer['name']}: {problem!r}") from problem
+            raise DecodeError(DeadLetterReason.UNDECODABLE, f"not a {writer['name']}: {problem!r}") from problem
 
     return decode
 
@@ -159,7 +164,9 @@ def _canonical(schema: Schema) -> str:
     try:
         return str(fastavro.schema.to_parsing_canonical_form(schema))
     except Exception as problem:  # fastavro raises many kinds for what is no schema
-        raise DecodeError("UNKNOWN_SCHEMA", f"the writer's schema is no Avro schema: {problem!r}") from problem
+        raise DecodeError(
+            DeadLetterReason.UNKNOWN_SCHEMA, f"the writer's schema is no Avro schema: {problem!r}"
+        ) from problem
 
 
 def _fingerprint(canonical: str) -> str:

@@ -17,6 +17,7 @@ from kinestream.schemas.codec.skip import Skip, skipper
 from kinestream.schemas.errors import DecodeError
 from kinestream.schemas.frames import FrameChunk
 from kinestream.schemas.layout import JOINT_CHANNELS
+from kinestream.schemas.reasons import DeadLetterReason
 
 Decoder = Callable[[bytes], FrameChunk]
 Step = Callable[[bytes, int, FrameChunk], int]
@@ -58,9 +59,9 @@ def compile_chunk_decoder(writer: dict[str, Any]) -> Decoder | None:
             for step in plan:
                 pos = step(buf, pos, chunk)
         except BROKEN as problem:
-            raise DecodeError("UNDECODABLE", f"not a FrameChunk: {problem}") from problem
+            raise DecodeError(DeadLetterReason.UNDECODABLE, f"not a FrameChunk: {problem}") from problem
         if pos != len(buf):
-            raise DecodeError("UNDECODABLE", f"a FrameChunk of {pos} bytes in a message of {len(buf)}")
+            raise DecodeError(DeadLetterReason.UNDECODABLE, f"a FrameChunk of {pos} bytes in a message of {len(buf)}")
         check_stamps(chunk)
         return chunk
 
@@ -81,7 +82,7 @@ def check_stamps(chunk: FrameChunk) -> None:
         first, last = chunk.t0_ns + int(offset_ns.min(initial=0)), chunk.t0_ns + int(offset_ns.max(initial=0))
         fits = first >= -(2**63) and last < 2**63
     if not fits:
-        raise DecodeError("UNDECODABLE", "a FrameChunk with a stamp that int64 nanoseconds cannot hold")
+        raise DecodeError(DeadLetterReason.UNDECODABLE, "a FrameChunk with a stamp that int64 nanoseconds cannot hold")
 
 
 def _collect(kind: Any, types: dict[str, Any]) -> None:

@@ -14,6 +14,7 @@ from typing import Any
 from kinestream.schemas.errors import LayoutError
 from kinestream.schemas.frames import FrameChunk
 from kinestream.schemas.layout import Layout
+from kinestream.schemas.reasons import DeadLetterReason
 from kinestream.streams.assembly.closing import NEVER, closing
 from kinestream.streams.assembly.effects import Due, collect, has_aged, pending
 from kinestream.streams.assembly.episode import CLOSING, DAY_MS, ENDED, Episode
@@ -271,7 +272,7 @@ class PartitionAssembler:
         self.counts["ignored"] += 1
         return True
 
-    def _refuse(self, record: LogRecord, reason: str, text: str) -> None:
+    def _refuse(self, record: LogRecord, reason: DeadLetterReason, text: str) -> None:
         self._bury(DeadLetter(record.offset, record.broker_ms, record.key, record.raw, reason, text, record.schema_id))
 
     def _bury(self, letter: DeadLetter) -> None:

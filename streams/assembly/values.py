@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any, Final, TypeAlias
 
 from kinestream.schemas.frames import Float32, Int64
+from kinestream.schemas.reasons import DeadLetterReason
 from kinestream.schemas.settings import Settings
 from kinestream.streams.quality import Finding
 
@@ -20,9 +21,9 @@ TIMED_OUT: Final = "TIMED_OUT"
 SUPERSEDED: Final = "SUPERSEDED"
 
 #: Dead-letter reasons of the worker; the codec's own are UNDECODABLE and UNKNOWN_SCHEMA.
-INCONSISTENT: Final = "INCONSISTENT"
-NO_START: Final = "NO_START"
-WRONG_PARTITION: Final = "WRONG_PARTITION"
+INCONSISTENT: Final = DeadLetterReason.INCONSISTENT
+NO_START: Final = DeadLetterReason.NO_START
+WRONG_PARTITION: Final = DeadLetterReason.WRONG_PARTITION
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +56,7 @@ class DeadLetter:
     broker_ms: int
     key: bytes
     raw: bytes
-    reason: str
+    reason: DeadLetterReason
     text: str
     schema_id: int = -1
 

@@ -27,6 +27,8 @@ def test_a_topic_is_named_after_its_tenant_entity_and_major_version() -> None:
         "motion.hub.frames-bulk.v1",
         "motion.hub.findings.v1",
         "motion.hub.episodes.v1",
+        "motion.hub.commands.v1",
+        "motion.hub.receipts.v1",
         "motion.hub.frames-dlq.v1",
     ]
 
@@ -64,7 +66,7 @@ def test_a_chunk_of_the_largest_size_fits_into_a_message() -> None:
 
 def test_both_lanes_carry_the_same_records_under_the_same_key() -> None:
     assert (FRAMES.records, FRAMES.key) == (FRAMES_BULK.records, FRAMES_BULK.key)
-    assert (EPISODES.records, EPISODES.key) == (("EpisodeCompleted",), "episode_id")
+    assert (EPISODES.records, EPISODES.key) == (("EpisodeCompleted", "EpisodeWithdrawn"), "episode_id")
 
 
 def test_all_keyed_topics_have_as_many_partitions_so_that_keys_fall_alike() -> None:

@@ -10,6 +10,7 @@ import pytest
 
 from kinestream.schemas.catalogue import CATALOGUE, MAX_MESSAGE_BYTES
 from kinestream.schemas.content_hash import BLOCK
+from kinestream.schemas.reasons import DeadLetterReason
 from kinestream.schemas.registry import committed_schema
 from kinestream.schemas.settings import Settings
 
@@ -17,7 +18,7 @@ ROOT = Path(__file__).parents[2]
 PAGE = (ROOT / "docs" / "contract.md").read_text(encoding="utf-8")
 SETTINGS = {field.name.upper(): field.default for field in fields(Settings)}
 #: Dead-letter reasons.
-REASONS = {"UNDECODABLE", "UNKNOWN_SCHEMA", "WRONG_PARTITION", "INCONSISTENT", "NO_START"}
+REASONS = {reason.value for reason in DeadLetterReason}
 
 
 def test_every_setting_it_names_exists() -> None:
