@@ -21,6 +21,9 @@ MAJOR: Final = 1
 PARTITIONS: Final = 8
 #: Largest message a topic takes, bytes: a chunk (256 kB at most) and its framing.
 MAX_MESSAGE_BYTES: Final = 1_048_576
+#: ... and the topic of dead letters: a largest message with a letter's headers, and what a small compressed batch
+#: unpacked to, packed again by another hand.
+MAX_DEAD_LETTER_BYTES: Final = 8 * MAX_MESSAGE_BYTES
 
 _TENANT = re.compile(r"[a-z][a-z0-9-]{0,62}")
 _DAY_MS: Final = 24 * 3600 * 1000
@@ -36,12 +39,13 @@ class Topic:
     partitions: int = PARTITIONS
     retention_ms: int = _DAY_MS
     retention_bytes: int = 5 * 1024**3
+    max_message_bytes: int = MAX_MESSAGE_BYTES
 
     def config(self) -> Mapping[str, str]:
         """Broker-side settings. Broker time is what days, retention and lateness run on: LogAppendTime."""
         return {
             "message.timestamp.type": "LogAppendTime",
-            "max.message.bytes": str(MAX_MESSAGE_BYTES),
+            "max.message.bytes": str(self.max_message_bytes),
             "retention.ms": str(self.retention_ms),
             "retention.bytes": str(self.retention_bytes // self.partitions),
             "cleanup.policy": "delete",
@@ -57,7 +61,9 @@ EPISODES: Final = Topic("episodes", "episode_id", ("EpisodeCompleted", "EpisodeW
 #: Only the owner of the episode's partition acts on a command; a worker that was away finds it here.
 COMMANDS: Final = Topic("commands", "robot_id", ("EpisodeCommand",), retention_ms=7 * _DAY_MS)
 RECEIPTS: Final = Topic("receipts", "robot_id", ("EpisodeReceipt",))
-FRAMES_DLQ: Final = Topic("frames-dlq", "as the source", (), retention_ms=7 * _DAY_MS)
+FRAMES_DLQ: Final = Topic(
+    "frames-dlq", "as the source", (), retention_ms=7 * _DAY_MS, max_message_bytes=MAX_DEAD_LETTER_BYTES
+)
 
 CATALOGUE: Final = (FRAMES, FRAMES_BULK, FINDINGS, EPISODES, COMMANDS, RECEIPTS, FRAMES_DLQ)
 

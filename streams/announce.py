@@ -1,4 +1,4 @@
-"""Announcements: episodes, findings and dead letters to their topics, each delivered before it counts as said."""
+"""Announcements: episodes and findings to their topics, each delivered before it counts as said."""
 
 from __future__ import annotations
 
@@ -13,7 +13,6 @@ from kinestream.schemas.catalogue import (
     EPISODE_COMPLETED,
     EPISODES,
     FINDINGS,
-    FRAMES_DLQ,
     QUALITY_FINDING,
     topic_name,
 )
@@ -21,7 +20,9 @@ from kinestream.schemas.codec import Codec
 from kinestream.schemas.errors import BrokerError
 from kinestream.schemas.registry import Registry
 from kinestream.schemas.settings import Settings
-from kinestream.streams.assembly.values import Closed, DeadLetter, FindingChange, JsonDict, Place
+from kinestream.streams.assembly.values import Closed, FindingChange, JsonDict, Place
+from kinestream.streams.dead_letters.form import iso
+from kinestream.streams.dead_letters.sending import DeadLetterSender
 from kinestream.streams.store.tables import finding_version
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -41,7 +42,8 @@ class Announcer:
     """An idempotent producer and the encoders of what a worker says."""
 
     def __init__(self, settings: Settings, bootstrap: str, registry: Registry) -> None:
-        self._names = {topic.entity: topic_name(topic, settings.tenant) for topic in (EPISODES, FINDINGS, FRAMES_DLQ)}
+        self._names = {topic.entity: topic_name(topic, settings.tenant) for topic in (EPISODES, FINDINGS)}
+        self.letters = DeadLetterSender(settings, bootstrap)
         self._database = settings.clickhouse_database
         self._episodes = Codec(registry, self._names["episodes"])
         self._findings = Codec(registry, self._names["findings"])
@@ -136,29 +138,10 @@ class Announcer:
         key = whose["robot_id"].encode()
         return Message(self._names["findings"], key, self._findings.encode("QualityFinding", value), headers)
 
-    def dead_letter(self, letter: DeadLetter, place: Place) -> Message:
-        """A record nobody can use, with its bytes and where it stood."""
-        facts = {
-            "reason": letter.reason,
-            "text": letter.text,
-            "topic": place.topic,
-            "partition": place.partition,
-            "offset": letter.offset,
-            "schema_id": letter.schema_id,
-            "time": _iso(letter.broker_ms),
-            "attempts": 1,
-        }
-        headers = tuple((name, str(value).encode()) for name, value in facts.items())
-        return Message(self._names["frames-dlq"], letter.key, letter.raw, headers)
-
 
 def day_text(day: int) -> str:
     """ISO date of days since the epoch."""
     return (_EPOCH + timedelta(days=day)).date().isoformat()
-
-
-def _iso(ms: int) -> str:
-    return (_EPOCH + timedelta(milliseconds=ms)).isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
 def _cloud_event(kind: str, source: str, ce_id: str, time_ms: int, subject: str) -> tuple[tuple[str, bytes], ...]:
@@ -167,7 +150,7 @@ def _cloud_event(kind: str, source: str, ce_id: str, time_ms: int, subject: str)
         "ce_type": kind,
         "ce_source": source,
         "ce_id": ce_id,
-        "ce_time": _iso(time_ms),
+        "ce_time": iso(time_ms),
         "ce_subject": subject,
         "content-type": "application/avro",
     }

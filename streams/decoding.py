@@ -7,9 +7,11 @@ from typing import Any
 
 from aiokafka.partitioner import murmur2
 
+from kinestream.schemas.catalogue import MAX_MESSAGE_BYTES
 from kinestream.schemas.codec import Codec
 from kinestream.schemas.errors import DecodeError
-from kinestream.streams.assembly.values import WRONG_PARTITION, DeadLetter, LogRecord
+from kinestream.schemas.reasons import DeadLetterReason
+from kinestream.streams.assembly.values import DeadLetter, LogRecord
 
 
 class Decoder:
@@ -28,18 +30,25 @@ class Decoder:
             key, raw = record.key or b"", record.value or b""
             try:
                 if self._place(key) != partition:
-                    raise DecodeError(
-                        WRONG_PARTITION, f"key {key!r} belongs to partition {self._place(key)}, not {partition}"
-                    )
+                    said = f"key {key[:200]!r} belongs to partition {self._place(key)}, not {partition}"
+                    raise DecodeError(DeadLetterReason.WRONG_PARTITION, said)
+                if len(raw) > MAX_MESSAGE_BYTES:  # it came packed: the broker counts what is on the wire
+                    said = f"{len(raw)} bytes when unpacked; a record has {MAX_MESSAGE_BYTES} at most"
+                    raise DecodeError(DeadLetterReason.OVERSIZE, said)
                 decoded = decode(raw)
             except DecodeError as problem:
-                schema_id = int.from_bytes(raw[1:5], "big") if len(raw) >= 5 else -1
-                letter = DeadLetter(record.offset, record.timestamp, key, raw, problem.reason, str(problem), schema_id)
-                out.append(letter)
+                out.append(_letter(record, problem))
             else:
                 out.append(
                     LogRecord(
-                        record.offset, record.timestamp, key, raw, decoded.record, decoded.value, decoded.schema_id
+                        record.offset,
+                        record.timestamp,
+                        key,
+                        raw,
+                        decoded.record,
+                        decoded.value,
+                        decoded.schema_id,
+                        record.headers,
                     )
                 )
         return out
@@ -51,3 +60,11 @@ class Decoder:
                 self._placed.clear()
             place = self._placed[key] = (murmur2(key) & 0x7FFFFFFF) % self._partitions
         return place
+
+
+def _letter(record: Any, problem: DecodeError) -> DeadLetter:
+    """Key and value as they came: none is not the same as an empty one."""
+    raw = record.value or b""
+    schema_id = int.from_bytes(raw[1:5], "big") if len(raw) >= 5 and raw[0] == 0 else -1
+    place = (record.offset, record.timestamp, record.key, record.value)
+    return DeadLetter(*place, problem.reason, str(problem), schema_id, record.headers)

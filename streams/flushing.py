@@ -13,6 +13,7 @@ from kinestream.schemas.registry import RegistryUnavailableError
 from kinestream.streams.announce import Announcer
 from kinestream.streams.assembly.partition import Due, PartitionAssembler
 from kinestream.streams.assembly.values import Closed, FindingChange, JournalRow, JsonDict, Place
+from kinestream.streams.dead_letters.sending import Bag
 from kinestream.streams.store import tables
 from kinestream.streams.store.client import is_passing
 from kinestream.streams.store.store import Store
@@ -65,10 +66,15 @@ class Flush:
         self._store, self._announcer, self._retry = store, announcer, retry
 
     async def durable(self, due: Sequence[tuple[Place, Due]]) -> None:
-        """Dead letters, journal, blocks, live findings, robots."""
-        letters = [self._announcer.dead_letter(letter, p) for p, one in due for letter in one.dead_letters]
+        """Dead letters; journal, then blocks, live findings and robots. The watermark may pass once it returns."""
+        await asyncio.gather(self._bury(due), self._rows(due))
+
+    async def _bury(self, due: Sequence[tuple[Place, Due]]) -> None:
+        letters = [(place, letter) for place, one in due for letter in one.dead_letters]
         if letters:
-            await self._retry.call("deliver dead letters", self._announcer.publish, letters)
+            await self._retry.call("deliver dead letters", self._announcer.letters.deliver, Bag(letters))
+
+    async def _rows(self, due: Sequence[tuple[Place, Due]]) -> None:
         await self._journal([(place, row) for place, one in due for row in one.journal])
         words = {(w["tenant"], w["robot_id"]): (ms, w) for _, one in due for ms, w in one.robots}
         await asyncio.gather(

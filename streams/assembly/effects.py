@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Final
 
 from kinestream.schemas.content_hash import BLOCK
 from kinestream.streams.assembly.episode import CLOSING, Episode
 from kinestream.streams.assembly.journal import journal_row
 from kinestream.streams.assembly.values import BlockRow, DeadLetter, FindingChange, JournalRow
+
+#: Memory of a dead letter besides its value: a flood of tiny ones is to be held back too.
+LETTER_BYTES: Final = 1000
 
 
 @dataclass(slots=True, eq=False)
@@ -19,9 +22,15 @@ class Due:
     journal: list[JournalRow] = field(default_factory=list)
     blocks: list[BlockRow] = field(default_factory=list)
     dead_letters: list[DeadLetter] = field(default_factory=list)
+    letter_bytes: int = 0
     findings: list[FindingChange] = field(default_factory=list)
     robots: list[tuple[int, Mapping[str, Any]]] = field(default_factory=list)
     closing: list[str] = field(default_factory=list)
+
+    def bury(self, letter: DeadLetter) -> None:
+        """Add a dead letter."""
+        self.dead_letters.append(letter)
+        self.letter_bytes += LETTER_BYTES + len(letter.raw or b"")
 
     def __bool__(self) -> bool:
         return bool(self.journal or self.blocks or self.dead_letters or self.findings or self.robots or self.closing)

@@ -273,11 +273,11 @@ class PartitionAssembler:
         return True
 
     def _refuse(self, record: LogRecord, reason: DeadLetterReason, text: str) -> None:
-        self._bury(DeadLetter(record.offset, record.broker_ms, record.key, record.raw, reason, text, record.schema_id))
+        self._bury(DeadLetter.of(record, reason, text))
 
     def _bury(self, letter: DeadLetter) -> None:
         self.counts["dead_letters"] += 1
-        self._due.dead_letters.append(letter)
+        self._due.bury(letter)
 
     # -- time -------------------------------------------------------------------
 
@@ -392,8 +392,8 @@ class PartitionAssembler:
         return min((*pending(due, self.episodes.values()), *(r.offset for r in self.requeued)), default=-1)
 
     def inflight_bytes(self) -> int:
-        """Bytes of blocks that hold frames the store has not."""
-        return sum(episode.waiting_blocks() * episode.block_bytes for episode in self.episodes.values())
+        """Bytes of blocks that hold frames the store has not, and of dead letters not yet taken."""
+        return self._due.letter_bytes + sum(e.waiting_blocks() * e.block_bytes for e in self.episodes.values())
 
     def facts(self) -> JsonDict:
         """Counts for the worker's pages."""

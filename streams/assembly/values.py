@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final, TypeAlias
 
@@ -12,6 +12,7 @@ from kinestream.schemas.settings import Settings
 from kinestream.streams.quality import Finding
 
 JsonDict: TypeAlias = dict[str, Any]
+Headers: TypeAlias = Sequence[tuple[str, bytes | None]]
 
 #: Statuses of docs/contract.md that an episode can close with today.
 COMPLETE: Final = "COMPLETE"
@@ -23,7 +24,6 @@ SUPERSEDED: Final = "SUPERSEDED"
 #: Dead-letter reasons of the worker; the codec's own are UNDECODABLE and UNKNOWN_SCHEMA.
 INCONSISTENT: Final = DeadLetterReason.INCONSISTENT
 NO_START: Final = DeadLetterReason.NO_START
-WRONG_PARTITION: Final = DeadLetterReason.WRONG_PARTITION
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,19 +46,28 @@ class LogRecord:
     record: str
     value: Any
     schema_id: int
+    #: as the record came with them
+    headers: Headers = ()
 
 
 @dataclass(frozen=True, slots=True)
 class DeadLetter:
-    """A record that cannot be used, and why; its bytes are kept."""
+    """A record that cannot be used, and why; its key and bytes are kept as they came."""
 
     offset: int
     broker_ms: int
-    key: bytes
-    raw: bytes
+    key: bytes | None
+    raw: bytes | None
     reason: DeadLetterReason
     text: str
     schema_id: int = -1
+    headers: Headers = ()
+
+    @classmethod
+    def of(cls, record: LogRecord, reason: DeadLetterReason, text: str) -> DeadLetter:
+        """Of a record that was read, but cannot be used."""
+        place = (record.offset, record.broker_ms, record.key, record.raw)
+        return cls(*place, reason, text, record.schema_id, record.headers)
 
 
 @dataclass(slots=True, eq=False)

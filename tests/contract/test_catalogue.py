@@ -54,7 +54,7 @@ def test_a_tenant_that_would_leave_its_prefix_is_refused(tenant: str) -> None:
 def test_every_topic_has_broker_time_and_ends_by_time_and_bytes(topic: Topic) -> None:
     config = topic.config()
     assert config["message.timestamp.type"] == "LogAppendTime"
-    assert int(config["max.message.bytes"]) == MAX_MESSAGE_BYTES
+    assert int(config["max.message.bytes"]) == topic.max_message_bytes >= MAX_MESSAGE_BYTES
     assert int(config["retention.ms"]) == topic.retention_ms > 0
     assert 0 < int(config["retention.bytes"]) * topic.partitions <= topic.retention_bytes
     assert all(isinstance(value, str) for value in config.values())
@@ -71,6 +71,10 @@ def test_both_lanes_carry_the_same_records_under_the_same_key() -> None:
 
 def test_all_keyed_topics_have_as_many_partitions_so_that_keys_fall_alike() -> None:
     assert {topic.partitions for topic in CATALOGUE} == {8}
+
+
+def test_a_dead_letter_holds_the_largest_message_and_what_is_said_of_it() -> None:
+    assert FRAMES_DLQ.max_message_bytes >= 8 * FRAMES.max_message_bytes
 
 
 def test_dead_letters_are_kept_longer_than_what_they_come_from() -> None:
