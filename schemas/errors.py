@@ -5,7 +5,8 @@ KinestreamError
 ├── ContractError         something breaks docs/contract.md
 │   ├── LayoutError       names, widths or counts that do not fit each other
 │   ├── DecodeError       bytes that are no record of ours (carries the dead-letter reason)
-│   └── UnknownModelError a robot model nobody has described
+│   ├── UnknownModelError a robot model nobody has described
+│   └── RulesError        a rules file that cannot be applied
 ├── RecordingError        a file or folder that cannot be read as a recording
 ├── DeliveryError         the broker will not take what a robot sent
 ├── BrokerError           the broker cannot be started, reached or used
@@ -45,6 +46,10 @@ class DecodeError(ContractError):
 
 class UnknownModelError(ContractError):
     """A robot model nobody has described."""
+
+
+class RulesError(ContractError):
+    """A rules file that cannot be applied."""
 
 
 class RecordingError(KinestreamError):

@@ -118,7 +118,7 @@ class Announcer:
         """The announcement of a finding's change."""
         found, whose = change.finding, change.episode
         names = ("finding_id", "metric", "joint", "unit", "origin", "first_seq", "last_seq", "t_start_ns", "t_end_ns",
-                 "message")  # fmt: skip
+                 "message", "message_zh")  # fmt: skip
         value = {
             **{name: getattr(found, name) for name in names},
             **{name: whose[name] for name in ("tenant", "robot_id", "model_id", "episode_id", "skill", "rule_version")},

@@ -11,6 +11,7 @@ from kinestream.streams.quality.model import (
     Origin,
     Span,
     make_finding,
+    say,
 )
 from kinestream.streams.quality.rules import Rules
 
@@ -29,7 +30,7 @@ def length_finding(context: Context, rules: Rules, span: Span) -> list[Finding]:
             unit="s",
             threshold=rules.shortest_s,
             origin=Origin.OURS,
-            message=f"The take is only {span.seconds:.2f} s long ({span.frames} frames)",
+            **say("E6", seconds=span.seconds, frames=span.frames),
         )
     ]
 

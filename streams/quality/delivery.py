@@ -13,6 +13,7 @@ from kinestream.streams.quality.model import (
     Origin,
     Span,
     make_finding,
+    say,
 )
 from kinestream.streams.quality.rules import Rules
 
@@ -33,8 +34,6 @@ def loss_finding(context: Context, rules: Rules, span: Span, delivery: Delivery,
     first = max(0, delivery.missing_first)
     # a frame that never came has no stamp: before the first frame the first one's, else the last one's
     t_start = span.last_t if first > span.last_seq else span.first_t
-    frames = "frame is" if lost == 1 else "frames are"
-    message = f"{lost} of {delivery.expected} {frames} missing"
     return [
         make_finding(
             context,
@@ -47,7 +46,7 @@ def loss_finding(context: Context, rules: Rules, span: Span, delivery: Delivery,
             origin=Origin.STANDARD if fail else Origin.OURS,
             first_seq=first,
             t_start_ns=t_start,
-            message=message,
+            **say("T5.one" if lost == 1 else "T5.many", lost=lost, expected=delivery.expected),
         )
     ]
 
@@ -56,8 +55,6 @@ def conflict_finding(context: Context, span: Span, delivery: Delivery) -> list[F
     """T6: repeats are only counted (RFC 3550, 4737); a repeat with another payload fails."""
     if delivery.conflicting <= 0:
         return []
-    came = "frame number came" if delivery.conflicting == 1 else "frame numbers came"
-    message = f"{delivery.conflicting} {came} twice with different values"
     return [
         make_finding(
             context,
@@ -69,7 +66,7 @@ def conflict_finding(context: Context, span: Span, delivery: Delivery) -> list[F
             threshold=0.0,
             origin=Origin.OURS,
             first_seq=max(0, delivery.conflicting_first),
-            message=message,
+            **say("T6.one" if delivery.conflicting == 1 else "T6.many", count=delivery.conflicting),
         )
     ]
 

@@ -22,6 +22,7 @@ from kinestream.streams.quality.model import (
     Singles,
     Span,
     make_finding,
+    say,
 )
 from kinestream.streams.quality.rules import Rules
 from kinestream.streams.quality.scratch import Bench, Workshop
@@ -120,8 +121,7 @@ class Jumps:
     def _finding(self, context: Context, span: Span, j: int) -> Finding:
         joint, name, unit = self.joints[j], context.joints[j], context.unit(j)
         fail, vmax = joint.fails > 0, float(self.velocity[j])
-        times = "once" if joint.jumps.count == 1 else f"{joint.jumps.count} times"
-        speed = f"{joint.jumps.worst:.3g} {unit}/s where its motor allows {vmax:.3g}"
+        key = "I8.once" if joint.jumps.count == 1 else "I8.often"
         return make_finding(
             context,
             span,
@@ -135,7 +135,7 @@ class Jumps:
             first_seq=joint.jumps.first_seq,
             t_start_ns=joint.jumps.first_t,
             t_end_ns=joint.jumps.last_t,
-            message=f"{name}: position jumps {times}, {speed}",
+            **say(key, joint=name, count=joint.jumps.count, speed=joint.jumps.worst, unit=f"{unit}/s", limit=vmax),
         )
 
     def values(self, context: Context, span: Span, findings: list[Finding]) -> list[MetricValue]:

@@ -21,6 +21,7 @@ from kinestream.streams.quality.model import (
     Singles,
     Span,
     make_finding,
+    say,
 )
 from kinestream.streams.quality.rules import Rules
 from kinestream.streams.quality.scratch import Workshop
@@ -149,7 +150,7 @@ class Limits:
         if not runs.count:
             return None
         name, unit = context.joints[j], context.unit(j)
-        limits = f"{self.bounds.low[j]:.3g} to {self.bounds.high[j]:.3g} {unit}"
+        facts = {"excess": joint.excess, "low": self.bounds.low[j], "high": self.bounds.high[j], "unit": unit}
         return make_finding(
             context,
             span,
@@ -163,7 +164,7 @@ class Limits:
             first_seq=runs.first_seq,
             t_start_ns=runs.first_t,
             t_end_ns=runs.last_t,
-            message=f"{name}: position is {joint.excess:.3g} {unit} beyond its limits, {limits}",
+            **say("I3.beyond", joint=name, **facts),
         )
 
     def _near(self, context: Context, span: Span, j: int, live: bool) -> Finding | None:
@@ -186,7 +187,7 @@ class Limits:
             first_seq=runs.first_seq,
             t_start_ns=runs.first_t,
             t_end_ns=runs.last_t,
-            message=f"{name}: rests within {self.rules.near_range:.0%} of a position limit for {share:.0%} of the time",
+            **say("I3.near", joint=name, near=self.rules.near_range, share=share),
         )
 
     def values(self, context: Context, span: Span, findings: list[Finding]) -> list[MetricValue]:

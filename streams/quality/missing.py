@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from math import isfinite
+from typing import Any
 
 import numpy as np
 
+from kinestream.schemas.messages import Wording, load_messages, spoken
 from kinestream.streams.quality.model import (
     NONE,
     SLACK,
@@ -17,6 +19,7 @@ from kinestream.streams.quality.model import (
     Origin,
     Span,
     make_finding,
+    say,
 )
 from kinestream.streams.quality.rules import Rules
 from kinestream.streams.quality.spells import Spell
@@ -108,8 +111,15 @@ def _finding(
     failing = [item for item in spells if _fails(rules, item[0], item[1].count / span.frames, enough)]
     channel, worst = max(failing or spells, key=lambda item: (item[0] == "position", item[1].count))
     first = min((spell for _, spell in spells), key=lambda spell: spell.first_seq)
-    noun = channel if channel in JOINT_CHANNELS else ""
-    words = " ".join(filter(None, [str(worst.count), noun, "value is" if worst.count == 1 else "values are"]))
+    noun = load_messages().channels[channel if channel in JOINT_CHANNELS else "extra"]
+    name = spoken(place) if channel in JOINT_CHANNELS else Wording(place, place)
+    facts: dict[str, Any] = {
+        "place": name.en,
+        "place_zh": name.zh,
+        "channel": noun.en,
+        "channel_zh": noun.zh,
+        "count": worst.count,
+    }
     return make_finding(
         context,
         span,
@@ -123,5 +133,5 @@ def _finding(
         first_seq=first.first_seq,
         t_start_ns=first.first_t,
         t_end_ns=max(spell.last_t for _, spell in spells),
-        message=f"{place}: {words} not {'a number' if worst.count == 1 else 'numbers'}",
+        **say("I1.one" if worst.count == 1 else "I1.many", **facts),
     )

@@ -10,6 +10,8 @@ import numpy as np
 import xxhash
 from numpy.typing import NDArray
 
+from kinestream.schemas.messages import load_messages, spoken
+
 Floats = NDArray[np.float64]
 Singles = NDArray[np.float32]
 Integers = NDArray[np.int64]
@@ -134,6 +136,7 @@ class Finding:
     t_start_ns: int
     t_end_ns: int
     message: str
+    message_zh: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -160,6 +163,15 @@ class Judgement:
 def finding_id(episode_id: str, metric: str, joint: str, first_seq: int) -> str:
     """Hex xxh3-64 of what makes a finding the same finding (contract: "Episode rows")."""
     return xxhash.xxh3_64_hexdigest("\0".join((episode_id, metric, joint, str(first_seq))).encode())
+
+
+def say(key: str, *, joint: str = "", **facts: Any) -> dict[str, str]:
+    """``message`` and ``message_zh`` of a finding: the sentence of that key, ``joint`` told in words."""
+    if joint:
+        name = spoken(joint)
+        facts |= {"joint": name.en, "joint_zh": name.zh}
+    told = load_messages().say(key, **facts)
+    return {"message": told.en, "message_zh": told.zh}
 
 
 def make_finding(context: Context, span: Span, metric: str, **facts: Any) -> Finding:

@@ -1,73 +1,139 @@
-"""The thresholds as data: a judgement names the version it was made by. Never computes."""
+"""The thresholds a judge applies: schemas/rules made ready; a judgement names their version. Never computes."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+from functools import cache
 
-#: G can reject, R asks for review, I only informs
-CLASSES = {
-    "T1": "G",
-    "T2": "R",
-    "T4": "G",
-    "T5": "G",
-    "T6": "G",
-    "T11": "I",
-    "I1": "G",
-    "I3": "G",
-    "I8": "G",
-    "E6": "G",
-}
+from kinestream.schemas.errors import RulesError
+from kinestream.schemas.rulebook import RuleSet, load_rules
 
 
 @dataclass(frozen=True, slots=True)
 class Rules:
-    """Every threshold with its unit; docs/metrics.md says where each comes from."""
+    """Every threshold by the name it has in schemas/rules/global.yaml, which says its unit; docs/metrics.md its source.
 
-    version: str = "builtin-1"
-    #: metrics without which an episode is UNASSESSED
-    required: tuple[str, ...] = ("T5", "I1", "I3", "E6")
-    #: T1: relative error of the rate
-    rate_suspect: float = 0.1
-    rate_fail: float = 0.3
-    #: T2: standard deviation of the period, in nominal periods
-    jitter_suspect: float = 0.1
-    #: T2: intervals needed
-    jitter_intervals: int = 100
-    #: T4: nominal periods above which an interval is a gap
-    gap_periods: float = 2.5
-    #: T4: seconds of one gap that fail
-    gap_fail_s: float = 0.5
-    #: T4: seconds of a long gap, and how many of them a minute are allowed
-    gap_long_s: float = 0.1
-    gap_long_per_minute: float = 5.0
-    #: T5: share of frames lost
-    loss_fail: float = 0.01
-    #: T11: frames needed, and stamp resolutions a stamp may stray from index/rate
-    synthetic_frames: int = 100
-    synthetic_resolutions: float = 2.0
-    #: I1: share of a joint's values; position fails at the first
-    missing_core: float = 0.05
-    missing_other: float = 0.2
-    #: I3: how far beyond a limit is beyond it: rad, m, and share of the range
-    limit_rad: float = 0.005
-    limit_m: float = 0.001
-    limit_range: float = 0.002
-    #: I3: consecutive frames beyond
-    limit_frames: int = 2
-    #: I3: share of the range that is near, seconds a run of it lasts, share of the time spent in such runs
-    near_range: float = 0.02
-    near_run_s: float = 0.2
-    near_time: float = 0.1
-    #: I8: multiples of the joint's fastest speed
-    jump_suspect: float = 1.0
-    jump_fail: float = 2.0
-    #: I8: nominal periods an interval counts at least, so that an uneven stamp is not read as a fast joint
-    jump_least_period: float = 0.5
-    #: E6: seconds
-    shortest_s: float = 1.0
-    #: shares and rates are judged live only over at least so many frames and seconds
-    live_frames: int = 100
-    live_s: float = 1.0
+    ``classes``: metric to G (gate, can reject), R (risk, asks for review) or I (information). ``required``: metrics
+    without which an episode is UNASSESSED.
+    """
+
+    version: str
+    required: tuple[str, ...]
+    classes: Mapping[str, str]
+    live_frames: int
+    live_s: float
+    rate_suspect: float
+    rate_fail: float
+    jitter_suspect: float
+    jitter_intervals: int
+    arrival_jitter_periods: float
+    gap_periods: float
+    gap_fail_s: float
+    gap_long_s: float
+    gap_long_per_minute: float
+    loss_fail: float
+    age_suspect_s: float
+    age_fail_s: float
+    ahead_s: float
+    skew_ppm: float
+    step_s: float
+    step_window_s: float
+    synthetic_frames: int
+    synthetic_resolutions: float
+    missing_core: float
+    missing_other: float
+    limit_rad: float
+    limit_m: float
+    limit_range: float
+    limit_frames: int
+    near_range: float
+    near_run_s: float
+    near_time: float
+    speed_suspect: float
+    speed_fail: float
+    effort_saturated: float
+    effort_fail_s: float
+    frozen_suspect_s: float
+    frozen_fail_s: float
+    frozen_path: float
+    stale_frames: int
+    stale_fail_s: float
+    jump_suspect: float
+    jump_fail: float
+    jump_least_period: float
+    spike_reach_s: float
+    spike_steps: float
+    resolution_rad: float
+    resolution_frames: int
+    unit_rad: float
+    unit_speed: float
+    unit_effort: float
+    unit_m: float
+    unit_m_speed: float
+    consistency_suspect: float
+    consistency_fail: float
+    gain_suspect: float
+    consistency_speed: float
+    consistency_travel: float
+    delay_frames: float
+    delay_correlation: float
+    tracking_far: float
+    offset_suspect: float
+    offset_fail: float
+    offset_rest_speed: float
+    offset_rest_s: float
+    lag_suspect_s: float
+    lag_longest_s: float
+    lag_motion_s: float
+    lag_correlation: float
+    copy_fail: float
+    copy_motion_s: float
+    copy_equal: float
+    smooth_hz: float
+    move_open: float
+    move_rest: float
+    move_peak: float
+    move_longest_s: float
+    move_frames: int
+    jerk_window_s: float
+    jerk_high: float
+    tremor_low_hz: float
+    tremor_high_hz: float
+    chatter_suspect: int
+    chatter_fail: int
+    chatter_travel: float
+    idle_speed: float
+    idle_derived_speed: float
+    idle_run_s: float
+    idle_suspect: float
+    idle_fail: float
+    idle_live_s: float
+    stall_suspect_s: float
+    shortest_s: float
+    task_z: float
+    task_episodes: int
+    task_spread: float
+    pose_spread: float
+    near_cosine: float
+    near_duration: float
 
 
-BUILTIN = Rules()
+def rules_of(given: RuleSet) -> Rules:
+    """Thresholds as the judge reads them; raises :class:`RulesError` where the file and this code name others."""
+    names = {field.name for field in fields(Rules)} - {"version", "required", "classes"}
+    if names != given.thresholds.keys():
+        raise RulesError(
+            f"rules {given.version} lack {sorted(names - given.thresholds.keys())} and have"
+            f" {sorted(given.thresholds.keys() - names)} that nothing reads: name exactly what Rules has"
+        )
+    return Rules(given.version, given.required, given.classes, **given.thresholds)  # type: ignore[arg-type]
+
+
+@cache
+def rules_for(model_id: str, skill: str = "", subtask: str = "") -> Rules:
+    """The rules of an episode: the global ones, and what its model, skill and subtask change."""
+    return rules_of(load_rules(model_id, skill, subtask))
+
+
+BUILTIN = rules_of(load_rules())

@@ -13,6 +13,7 @@ from kinestream.streams.quality.model import (
     Origin,
     Span,
     make_finding,
+    say,
 )
 from kinestream.streams.quality.rules import Rules
 from kinestream.streams.quality.timing import Timing
@@ -32,7 +33,6 @@ def rate_finding(timing: Timing, context: Context, rules: Rules, span: Span, liv
         return []
     fail = error > rules.rate_fail * (1 + SLACK)
     limit = nominal * (1 + (1 if rate > nominal else -1) * (rules.rate_fail if fail else rules.rate_suspect))
-    message = f"The robot sends {rate:.1f} frames a second instead of {nominal:g}"
     return [
         make_finding(
             context,
@@ -43,7 +43,7 @@ def rate_finding(timing: Timing, context: Context, rules: Rules, span: Span, liv
             unit="Hz",
             threshold=limit,
             origin=Origin.OURS,
-            message=message,
+            **say("T1", rate=rate, nominal=nominal),
         )
     ]
 
@@ -55,7 +55,6 @@ def jitter_finding(timing: Timing, context: Context, rules: Rules, span: Span) -
     jitter = timing.jitter(span, steady=True)
     if not jitter > rules.jitter_suspect * (1 + SLACK):
         return []
-    message = f"The time between frames varies by {jitter:.0%} of its nominal {timing.nominal / 1e6:.1f} ms"
     return [
         make_finding(
             context,
@@ -66,7 +65,7 @@ def jitter_finding(timing: Timing, context: Context, rules: Rules, span: Span) -
             unit="ratio",
             threshold=rules.jitter_suspect,
             origin=Origin.STANDARD,
-            message=message,
+            **say("T2", jitter=jitter, period_ms=timing.nominal / 1e6),
         )
     ]
 
@@ -82,8 +81,7 @@ def gap_finding(timing: Timing, context: Context, rules: Rules, span: Span) -> l
     minutes = max(1.0, span.seconds / 60)
     fail_ns = rules.gap_fail_s * SECOND * (1 + SLACK)
     fail = timing.longest > fail_ns or timing.long_gaps > rules.gap_long_per_minute * minutes * (1 + SLACK)
-    times = "once" if gaps.count == 1 else f"{gaps.count} times"
-    message = f"The robot's stamps pause {times}, at most {timing.longest / SECOND:.2f} s"
+    key = "T4.once" if gaps.count == 1 else "T4.often"
     return [
         make_finding(
             context,
@@ -97,7 +95,7 @@ def gap_finding(timing: Timing, context: Context, rules: Rules, span: Span) -> l
             first_seq=gaps.first_seq,
             t_start_ns=gaps.first_t,
             t_end_ns=gaps.last_t,
-            message=message,
+            **say(key, count=gaps.count, longest=timing.longest / SECOND),
         )
     ]
 

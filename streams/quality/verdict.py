@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from enum import StrEnum
 
 from kinestream.streams.quality.model import Finding, Flag, MetricValue
-from kinestream.streams.quality.rules import CLASSES, Rules
+from kinestream.streams.quality.rules import BUILTIN, Rules
 
 
 class Verdict(StrEnum):
@@ -21,8 +21,8 @@ class Verdict(StrEnum):
 def verdict_of(metrics: Iterable[MetricValue], status: str, rules: Rules) -> Verdict:
     """REJECT > REVIEW > UNASSESSED > ACCEPT, from the whole-episode rows (joint "") and the assembler's status."""
     flags = {m.id: m.flag for m in metrics if not m.joint and "." not in m.id}
-    gates = {flag for metric, flag in flags.items() if CLASSES[metric] == "G"}
-    risks = {flag for metric, flag in flags.items() if CLASSES[metric] == "R"}
+    gates = {flag for metric, flag in flags.items() if rules.classes[metric] == "G"}
+    risks = {flag for metric, flag in flags.items() if rules.classes[metric] == "R"}
     if Flag.FAIL in gates or status == "CORRUPT":
         return Verdict.REJECT
     if Flag.SUSPECT in gates or risks & {Flag.SUSPECT, Flag.FAIL} or status != "COMPLETE":
@@ -38,5 +38,5 @@ def worst_first(findings: Iterable[Finding]) -> tuple[Finding, ...]:
 
 
 def _rank(finding: Finding) -> tuple[bool, bool, int, str, str]:
-    gate = CLASSES[finding.metric] == "G"
+    gate = BUILTIN.classes[finding.metric] == "G"
     return finding.flag != Flag.FAIL, not gate, finding.first_seq, finding.metric, finding.joint

@@ -61,6 +61,8 @@ def test_a_type_that_two_records_share_is_the_same_in_both() -> None:
     types: dict[str, Schema] = {}
     for schema in FILES.values():
         for kind in named_types(schema):
+            if kind is schema:
+                continue  # versions of one record differ, which is what they are for
             assert types.setdefault(kind["name"], kind) == kind
 
 

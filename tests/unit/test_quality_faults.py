@@ -30,7 +30,7 @@ def test_a_clean_take_lights_nothing_live_or_final(seed):
     frames = take(seed=seed)
     assert first_lit(frames) == (None, [])
     judgement = judged(frames)
-    assert (judgement.findings, judgement.verdict, judgement.rule_version) == ((), "ACCEPT", "builtin-1")
+    assert (judgement.findings, judgement.verdict, judgement.rule_version) == ((), "ACCEPT", BUILTIN.version)
 
 
 def test_a_missing_position_fails_at_once_and_names_the_joint():
@@ -40,7 +40,7 @@ def test_a_missing_position_fails_at_once_and_names_the_joint():
     assert fetch == 12
     assert facts(only(found)) == ("I1", "left_elbow", "FAIL", 123)
     finding = only(judged(frames).findings)
-    assert finding.message == "left_elbow: 3 position values are not numbers"
+    assert finding.message == "left elbow: 3 position values are not numbers"
     assert (finding.t_start_ns, finding.t_end_ns) == (frames.t_ns[123], frames.t_ns[125])
     assert finding.last_seq == 399
     assert finding.finding_id == finding_id(context().episode_id, "I1", "left_elbow", 123)
