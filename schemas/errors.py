@@ -11,6 +11,8 @@ KinestreamError
 ├── DeliveryError         the broker will not take what a robot sent
 ├── BrokerError           the broker cannot be started, reached or used
 │   └── KafkaUnavailableError  this machine cannot get Apache Kafka: no network for its jars, or no Java
+├── FencedError           another process announces for this partition now
+├── RefusedError          a row or message that store or broker will never take as it is
 ├── StoreError            the store cannot be started, reached or used
 └── StackError            the local stack cannot be started or stopped
 """
@@ -66,6 +68,14 @@ class BrokerError(KinestreamError):
 
 class KafkaUnavailableError(BrokerError):
     """Apache Kafka cannot be had on this machine: no network for its jars, or no Java."""
+
+
+class FencedError(KinestreamError):
+    """Another process announces for this partition now: what is in memory of it is of no use."""
+
+
+class RefusedError(KinestreamError):
+    """A row or message that store or broker will never take as it is."""
 
 
 class StoreError(KinestreamError):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -23,28 +22,23 @@ from kinestream.schemas.settings import Settings
 from kinestream.streams.assembly.values import Closed, FindingChange, JsonDict, Place
 from kinestream.streams.dead_letters.form import iso
 from kinestream.streams.dead_letters.sending import DeadLetterSender
+from kinestream.streams.messages import Message
+from kinestream.streams.outlet import Outlet
 from kinestream.streams.store.tables import finding_version
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
-@dataclass(frozen=True, slots=True)
-class Message:
-    """One message to be delivered."""
-
-    topic: str
-    key: bytes
-    value: bytes
-    headers: tuple[tuple[str, bytes], ...] = field(default=())
-
-
 class Announcer:
-    """An idempotent producer and the encoders of what a worker says."""
+    """The encoders of what a worker says, its fenced outlets, and an idempotent producer for all that needs no fence.
+
+    Findings need none: a finding's version orders what is said of it.
+    """
 
     def __init__(self, settings: Settings, bootstrap: str, registry: Registry) -> None:
         self._names = {topic.entity: topic_name(topic, settings.tenant) for topic in (EPISODES, FINDINGS)}
         self.letters = DeadLetterSender(settings, bootstrap)
-        self._database = settings.clickhouse_database
+        self._settings, self._bootstrap = settings, bootstrap
         self._episodes = Codec(registry, self._names["episodes"])
         self._findings = Codec(registry, self._names["findings"])
         self._producer = confluent_kafka.Producer(
@@ -59,6 +53,10 @@ class Announcer:
                 "log_level": 3,
             }
         )
+
+    def outlet(self, place: Place) -> Outlet:
+        """The producer that announces for a partition; to be opened before what is in flight there is read."""
+        return Outlet(self._settings, self._bootstrap, f"{self._settings.group}-{place.topic}-{place.partition}")
 
     def publish(self, messages: Sequence[Message], timeout_s: float = 10.0) -> None:
         """Deliver all; raises :class:`BrokerError` when the broker did not acknowledge every one in time."""
@@ -95,7 +93,7 @@ class Announcer:
         fields = {name: value for name, value in closed.event.items() if name not in ("stored_day", "blocks")}
         fields["schema_fingerprints"] = list(fingerprints)
         fields["frames"] = {
-            "database": self._database,
+            "database": self._settings.clickhouse_database,
             "table": "frame_blocks",
             "robot_id": closed.event["robot_id"],
             "stored_day": day_text(closed.event["stored_day"]),
@@ -112,7 +110,7 @@ class Announcer:
             row["ended_at"],
             row["episode_id"],
         )
-        return Message(self._names["episodes"], row["episode_id"].encode(), event, headers)
+        return Message(self._names["episodes"], row["episode_id"].encode(), event, headers, row["episode_id"])
 
     def finding(self, change: FindingChange, place: Place) -> Message:
         """The announcement of a finding's change."""

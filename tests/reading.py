@@ -6,7 +6,7 @@ import time
 from dataclasses import dataclass
 
 import numpy as np
-from confluent_kafka import OFFSET_BEGINNING, Consumer, TopicPartition
+from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaError, TopicPartition
 
 from kinestream.schemas.catalogue import Topic, topic_name
 from tests.plugins.worker import Pipeline
@@ -22,27 +22,33 @@ class Announced:
 
 def read_topic(pipeline: Pipeline, topic: Topic, timeout_s: float = 20.0) -> list[Announced]:
     """All messages of a topic of the pipeline's tenant, up to its present end."""
-    name = topic_name(topic, pipeline.broker.tenant)
+    return read_messages(pipeline.broker.bootstrap, topic_name(topic, pipeline.broker.tenant), timeout_s)
+
+
+def read_messages(bootstrap: str, name: str, timeout_s: float = 20.0) -> list[Announced]:
+    """All committed messages of a topic. Its end is where the broker says so: offsets count transactions' marks too."""
     consumer = Consumer(
         {
-            "bootstrap.servers": pipeline.broker.bootstrap,
+            "bootstrap.servers": bootstrap,
             "group.id": "reader",
             "enable.auto.commit": False,
+            "enable.partition.eof": True,
             "fetch.queue.backoff.ms": 5,
             "isolation.level": "read_committed",
         }
     )
     try:
-        partitions = consumer.list_topics(name, timeout=timeout_s).topics[name].partitions
-        ends = {p: consumer.get_watermark_offsets(TopicPartition(name, p), timeout=timeout_s)[1] for p in partitions}
-        consumer.assign([TopicPartition(name, p, OFFSET_BEGINNING) for p in partitions])
-        left, found, deadline = sum(ends.values()), [], time.monotonic() + timeout_s
-        while len(found) < left:
-            assert time.monotonic() < deadline, f"{len(found)} of {left} messages of {name} within {timeout_s} s"
+        left = set(consumer.list_topics(name, timeout=timeout_s).topics[name].partitions)
+        consumer.assign([TopicPartition(name, p, OFFSET_BEGINNING) for p in left])
+        found, deadline = [], time.monotonic() + timeout_s
+        while left:
+            assert time.monotonic() < deadline, f"no end of {name} ({sorted(left)}) within {timeout_s} s"
             message = consumer.poll(0.2)
             if message is not None and message.error() is None:
                 headers = {k: v.decode() for k, v in message.headers() or []}
                 found.append(Announced(headers.get("ce_id", ""), headers, message.key(), message.value()))
+            elif message is not None and message.error().code() == KafkaError._PARTITION_EOF:
+                left.discard(message.partition())
         return found
     finally:
         consumer.close()
