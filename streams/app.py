@@ -8,6 +8,7 @@ import os
 import socket
 import time
 from collections.abc import Awaitable, Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from typing import Any
 
@@ -23,8 +24,9 @@ from kinestream.schemas.errors import KinestreamError
 from kinestream.schemas.registry import Registry
 from kinestream.schemas.settings import Settings
 from kinestream.streams.announce import Announcer
+from kinestream.streams.assigned import Membership
 from kinestream.streams.cluster import describe
-from kinestream.streams.flushing import Retry
+from kinestream.streams.retrying import Retry
 from kinestream.streams.store.store import Store
 from kinestream.streams.transport import Fetch, FetchSchema
 from kinestream.streams.worker import Worker
@@ -78,6 +80,8 @@ def worker() -> Worker:
 
 
 async def _make_worker() -> Worker:
+    # Each partition has an outlet, and each waits for its broker's answer in a thread.
+    asyncio.get_running_loop().set_default_executor(ThreadPoolExecutor(24, "worker"))
     retry = Retry()
     cluster_id, partitions = await retry.call("reach the broker", describe, bootstrap, frame_topics)
     store = await retry.call("reach the store", Store, settings, clickhouse)
@@ -95,6 +99,7 @@ async def _make_worker() -> Worker:
         partitions=partitions,
         commit=commit,
         caught_up_since=lambda key, offset: app.consumer.caught_up_since(TP(*key), offset),
+        membership=lambda: Membership(app.consumer_generation_id, time.monotonic()),
         guarded=guarded,
     )
 

@@ -1,62 +1,32 @@
-"""How effects become durable: in the order of docs/contract.md, repeated until the store and the broker have them."""
+"""How effects become durable: in the order of docs/contract.md, repeated until the store and the broker have them.
+
+Every step asks first whether the partition still is ours: what is written for one that was lost meanwhile is dropped.
+"""
 
 from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Sequence
+import time
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from typing import Any, TypeVar
 
-from kinestream.schemas.errors import BrokerError, StoreError
-from kinestream.schemas.registry import RegistryUnavailableError
+from kinestream.schemas.errors import FencedError
 from kinestream.streams.announce import Announcer
-from kinestream.streams.assembly.partition import Due, PartitionAssembler
-from kinestream.streams.assembly.values import Closed, FindingChange, JournalRow, JsonDict, Place
+from kinestream.streams.assembly.partition import Due
+from kinestream.streams.assembly.values import Closed, FindingChange, JournalRow, JsonDict
+from kinestream.streams.assigned import Assigned
 from kinestream.streams.dead_letters.sending import Bag
+from kinestream.streams.messages import Message
+from kinestream.streams.retrying import Retry, line
 from kinestream.streams.store import tables
-from kinestream.streams.store.client import is_passing
-from kinestream.streams.store.store import Store
+from kinestream.streams.store.store import Store, ranked
 
 log = logging.getLogger("kinestream.worker")
 T = TypeVar("T")
-
-
-class Retry:
-    """Runs a blocking call in a thread, again and again while store or broker are away; other errors pass through."""
-
-    def __init__(self, longest_s: float = 1.0) -> None:
-        self._longest_s = longest_s
-        #: what is wrong now, in one line; empty = nothing
-        self.trouble = ""
-
-    async def call(self, what: str, function: Callable[..., T], *arguments: Any) -> T:
-        """The result of ``function(*arguments)``; says once what is wrong, and once that it is over."""
-        pause = 0.05
-        while True:
-            try:
-                result = await asyncio.to_thread(function, *arguments)
-            except Exception as problem:
-                if not _is_outage(problem):
-                    raise
-                if not self.trouble:
-                    log.warning("cannot %s: %s; trying again until it works", what, _line(problem))
-                self.trouble = f"cannot {what}: {_line(problem)}"
-                await asyncio.sleep(pause)
-                pause = min(pause * 2, self._longest_s)
-            else:
-                if self.trouble:
-                    log.warning("over: %s", self.trouble)
-                    self.trouble = ""
-                return result
-
-
-def _is_outage(problem: BaseException) -> bool:
-    return isinstance(problem, BrokerError | StoreError | RegistryUnavailableError) or is_passing(problem)
-
-
-def _line(problem: BaseException) -> str:
-    return (str(problem).strip() or repr(problem)).splitlines()[0]
+#: Something of a partition: a row or a message, and whose it is.
+Owned = tuple[Assigned, T]
 
 
 class Flush:
@@ -65,45 +35,46 @@ class Flush:
     def __init__(self, store: Store, announcer: Announcer, retry: Retry) -> None:
         self._store, self._announcer, self._retry = store, announcer, retry
 
-    async def durable(self, due: Sequence[tuple[Place, Due]]) -> None:
+    async def durable(self, due: Sequence[Owned[Due]]) -> None:
         """Dead letters; journal, then blocks, live findings and robots. The watermark may pass once it returns."""
         await asyncio.gather(self._bury(due), self._rows(due))
 
-    async def _bury(self, due: Sequence[tuple[Place, Due]]) -> None:
-        letters = [(place, letter) for place, one in due for letter in one.dead_letters]
+    async def _bury(self, due: Sequence[Owned[Due]]) -> None:
+        letters = [(one.place, letter) for one, d in due for letter in d.dead_letters]
         if letters:
             await self._retry.call("deliver dead letters", self._announcer.letters.deliver, Bag(letters))
 
-    async def _rows(self, due: Sequence[tuple[Place, Due]]) -> None:
-        await self._journal([(place, row) for place, one in due for row in one.journal])
-        words = {(w["tenant"], w["robot_id"]): (ms, w) for _, one in due for ms, w in one.robots}
+    async def _rows(self, due: Sequence[Owned[Due]]) -> None:
+        await self._journal([(one, row) for one, d in due for row in d.journal])
+        words = {(w["tenant"], w["robot_id"]): (one, (ms, w)) for one, d in due for ms, w in d.robots}
         await asyncio.gather(
-            self._insert("frame_blocks", tables.frame_blocks, [row for _, one in due for row in one.blocks]),
-            self._findings([(place, change) for place, one in due for change in one.findings]),
+            self._insert("frame_blocks", tables.frame_blocks, [(one, row) for one, d in due for row in d.blocks]),
+            self._findings([(one, change) for one, d in due for change in d.findings]),
             self._insert("robot_live", tables.robot_live, list(words.values())),
         )
 
-    async def close(self, closing: Sequence[tuple[PartitionAssembler, Place, int, str]]) -> None:
+    async def close(self, closing: Sequence[Owned[str]]) -> None:
         """Seal, store and announce; an episode that is dirty is judged again from its stored blocks."""
-        sealed: list[tuple[Place, int, Closed]] = []
-        for assembler, place, generation, episode_id in closing:
-            episode = assembler.episodes[episode_id]
+        sealed: list[Owned[Closed]] = []
+        for one, episode_id in closing:
+            episode = one.assembler.episodes[episode_id]
             key = (episode.stored_day, episode.robot_id, episode_id)
             rows = await self._retry.call("read blocks", self._store.blocks, [key]) if episode.dirty else None
-            closed = assembler.seal(episode_id, rows)
+            closed = one.assembler.seal(episode_id, rows)
             if closed is not None:
-                sealed.append((place, generation, closed))
-        await self._findings([(place, change) for place, _, closed in sealed for change in closed.findings])
-        outbox = [(place, generation, self._outbox(closed)) for place, generation, closed in sealed]
-        await self._journal([(place, row) for place, _, row in outbox])
+                sealed.append((one, closed))
+        await self._findings([(one, change) for one, closed in sealed for change in closed.findings])
+        outbox = [(one, self._outbox(closed)) for one, closed in sealed]
+        await self._journal(outbox)
         await self._announce(outbox)
-        for assembler, _, _, episode_id in closing:
-            assembler.announced(episode_id)
+        for one, episode_id in closing:
+            if not one.ownership.lost:
+                one.assembler.announced(episode_id)
 
-    async def repeat(self, outbox: Sequence[JournalRow], place: Place, generation: int) -> None:
+    async def repeat(self, one: Assigned, outbox: Sequence[JournalRow]) -> None:
         """After a crash: everything behind journal CLOSED again, byte for byte, then the tombstones."""
-        await self._announce([(place, generation, row) for row in outbox])
-        await self._journal([(place, replace(row, version=row.version + 1, is_deleted=True)) for row in outbox])
+        await self._announce([(one, row) for row in outbox])
+        await self._journal([(one, replace(row, version=row.version + 1, is_deleted=True)) for row in outbox])
 
     def _outbox(self, closed: Closed) -> JournalRow:
         row = closed.journal
@@ -111,29 +82,72 @@ class Flush:
         event = self._announcer.event_bytes(closed, self._announcer.fingerprints(raws))
         return replace(row, phase="CLOSED", closed=closed.row, event=event)
 
-    async def _announce(self, outbox: Sequence[tuple[Place, int, JournalRow]]) -> None:
+    async def _announce(self, outbox: Sequence[Owned[JournalRow]]) -> None:
         if not outbox:
             return
-        await self._insert("episodes", tables.episodes, [_episode_row(row, gen) for _, gen, row in outbox])
-        messages = [self._announcer.episode(row.closed, row.event) for _, _, row in outbox]
-        await self._retry.call("announce episodes", self._announcer.publish, messages)
+        rows = [(one, _episode_row(row, one.generation)) for one, row in outbox]
+        await self._insert("episodes", tables.episodes, rows)
+        voices: dict[Assigned, list[Message]] = {}
+        for one, row in outbox:
+            voices.setdefault(one, []).append(self._announcer.episode(row.closed, row.event))
+        await asyncio.gather(*(self._publish(one, messages) for one, messages in voices.items()))
 
-    async def _journal(self, rows: Sequence[tuple[Place, JournalRow]]) -> None:
-        if rows:
-            table = tables.journal([row for _, row in rows], [place for place, _ in rows])
-            await self._retry.call("write the journal", self._store.insert, "journal", table)
+    async def _publish(self, one: Assigned, messages: Sequence[Message]) -> None:
+        """In one transaction, so that readers see all or nothing of it, and nothing of an owner that was replaced."""
 
-    async def _findings(self, changes: Sequence[tuple[Place, FindingChange]]) -> None:
+        def attempt() -> None:
+            if one.ownership.holds():
+                one.outlet.publish(messages)
+
+        while True:
+            try:
+                return await self._retry.call("announce episodes", attempt)
+            except FencedError as problem:
+                if not await self._reopened(one, problem):
+                    return
+
+    async def _reopened(self, one: Assigned, problem: FencedError) -> bool:
+        """Fenced means replaced, but for a transaction that was open too long: only the group's next word can tell."""
+        log.warning("%s-%d: %s", one.place.topic, one.place.partition, line(problem))
+        fenced_s = time.monotonic()
+        if not await self._retry.call("confirm membership", one.ownership.confirmed_after, fenced_s):
+            return False
+        one.outlet = self._announcer.outlet(one.place)
+        await self._retry.call("open the outlet", one.outlet.open)
+        return True
+
+    async def _journal(self, rows: Sequence[Owned[JournalRow]]) -> None:
+        await self._insert("journal", _journal_table, [(one, (one, row)) for one, row in rows])
+
+    async def _findings(self, changes: Sequence[Owned[FindingChange]]) -> None:
         if changes:
-            messages = [self._announcer.finding(change, place) for place, change in changes]
+            messages = [self._announcer.finding(change, one.place) for one, change in changes]
             await asyncio.gather(
-                self._insert("findings", tables.findings, [change for _, change in changes]),
+                self._insert("findings", tables.findings, changes),
                 self._retry.call("announce findings", self._announcer.publish, messages),
             )
 
-    async def _insert(self, table: str, build: Callable[[Any], Any], rows: Sequence[Any]) -> None:
-        if rows:
-            await self._retry.call(f"write {table}", self._store.insert, table, build(rows))
+    async def _insert(self, table: str, build: Callable[[list[Any]], Any], rows: Sequence[Owned[Any]]) -> None:
+        if not rows:
+            return
+
+        def attempt() -> None:
+            ours = _still(rows)
+            if ours:
+                self._store.insert(table, build(ours))
+
+        await self._retry.call(f"write {table}", attempt)
+
+
+def _still(rows: Iterable[Owned[T]]) -> list[T]:
+    """Those of partitions that still are ours; raises :class:`BrokerError` while that is not known."""
+    rows = list(rows)
+    held = {one: one.ownership.holds() for one in {one for one, _ in rows}}
+    return [row for one, row in rows if held[one]]
+
+
+def _journal_table(rows: Sequence[Owned[JournalRow]]) -> Any:
+    return tables.journal([ranked(row, one.term) for one, row in rows], [one.place for one, _ in rows])
 
 
 def _episode_row(row: JournalRow, generation: int) -> JsonDict:

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 
 from kinestream.schemas.codec import Codec
 from kinestream.streams.assembly.values import Loaded
-from kinestream.streams.flushing import Retry
+from kinestream.streams.retrying import Retry
 from kinestream.streams.store.store import Store
 
 

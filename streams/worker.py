@@ -22,10 +22,12 @@ from kinestream.streams.announce import Announcer
 from kinestream.streams.assembly.journal import rebuild
 from kinestream.streams.assembly.partition import PartitionAssembler
 from kinestream.streams.assembly.values import DeadLetter, Deadlines, LogRecord, Place
+from kinestream.streams.assigned import Assigned, Membership, Ownership
 from kinestream.streams.decoding import Decoder
-from kinestream.streams.flushing import Flush, Retry
+from kinestream.streams.flushing import Flush
 from kinestream.streams.judging import judge_for
 from kinestream.streams.lookups import Lookups
+from kinestream.streams.retrying import Retry
 from kinestream.streams.store.store import Store
 from kinestream.streams.transport.fetch import Fetch
 
@@ -34,26 +36,6 @@ Key = tuple[str, int]
 
 #: Messages behind the end of the log at which findings are still raised at once; further back it is history.
 CAUGHT_UP = 200
-
-
-class Assigned:
-    """One partition of ours: its assembler and what the edge knows of it."""
-
-    def __init__(self, place: Place, generation: int, settings: Settings, decoder: Decoder) -> None:
-        self.place = place
-        self.generation = generation
-        self.decoder = decoder
-        live = place.topic == topic_name(FRAMES, settings.tenant)
-        self.assembler = PartitionAssembler(place, Deadlines.of(settings), judge_for, live_lane=live)
-        self.ready = asyncio.Event()
-        self.lock = asyncio.Lock()
-        #: fetches handed to us; one waits while another is worked on
-        self.fetches: asyncio.Queue[Fetch] = asyncio.Queue(maxsize=1)
-        self.task: asyncio.Task[Any] | None = None
-        self.next_offset = 0
-        self.committed = -1
-        #: monotonic time at which the newest record arrived: idle time runs from here
-        self.heard_s = time.monotonic()
 
 
 class Worker:
@@ -70,6 +52,7 @@ class Worker:
         partitions: Mapping[str, int],
         commit: Callable[[Mapping[Key, int]], Awaitable[bool]],
         caught_up_since: Callable[[Key, int], float],
+        membership: Callable[[], Membership],
         guarded: Callable[[str, Callable[[], Coroutine[Any, Any, None]]], Coroutine[Any, Any, Any]],
     ) -> None:
         self.settings = settings
@@ -81,6 +64,7 @@ class Worker:
         self._decoders = {topic: Decoder(self._codecs[topic], n) for topic, n in partitions.items()}
         self._commit = commit
         self._caught_up_since = caught_up_since
+        self._membership = membership
         self._guarded = guarded
         self._retry = Retry()
         self._lookups = Lookups(store, self._retry)
@@ -100,32 +84,39 @@ class Worker:
 
     async def take_over(self, keys: Iterable[Key], generation: int) -> None:
         """Partitions are ours: load what is in flight and repeat what may not have been announced."""
-        fresh = []
-        for key in keys:
-            place = Place(self.cluster_id, *key)
-            self.assigned[key] = one = Assigned(place, generation, self.settings, self._decoders[key[0]])
-            fresh.append(one)
+        fresh = [self._assign(key, generation) for key in keys]
         self.generation = generation
         async with self._turn:
             self._turn.notify_all()
-        for one in fresh:
-            await self._load(one)
-            one.ready.set()
-            one.task = asyncio.create_task(self._guarded("assembling", partial(self._work, one)))
+        await asyncio.gather(*map(self._load, fresh))
+
+    def _assign(self, key: Key, generation: int) -> Assigned:
+        place = Place(self.cluster_id, *key)
+        live = place.topic == topic_name(FRAMES, self.settings.tenant)
+        assembler = PartitionAssembler(place, Deadlines.of(self.settings), judge_for, live_lane=live)
+        ownership = Ownership(generation, self._membership, self.settings.session_s)
+        one = Assigned(place, assembler, self._decoders[key[0]], ownership, self.announcer.outlet(place))
+        self.assigned[key] = one
+        return one
 
     async def give_up(self, keys: Iterable[Key]) -> None:
         """Partitions are no longer ours: forget them; whoever has them next reads the journal."""
         for key in keys:
             one = self.assigned.pop(key, None)
-            if one is not None and one.task is not None:
-                one.task.cancel()
+            if one is not None:
+                one.ownership.lost = True
+                if one.task is not None:
+                    one.task.cancel()
         async with self._drained:
             self._drained.notify_all()
 
     async def _load(self, one: Assigned) -> None:
+        # First of all: from here on nobody else can announce for it, so what is read now stays true.
+        await self._retry.call("open the outlet", one.outlet.open)
+        one.term = max(one.term, await self._retry.call("read the journal", self.store.term, one.place))
         codec = self._codecs[one.place.topic]
         open_, outbox = await self._retry.call("read the journal", self.store.in_flight, one.place, codec)
-        await Flush(self.store, self.announcer, self._retry).repeat(outbox, one.place, one.generation)
+        await Flush(self.store, self.announcer, self._retry).repeat(one, outbox)
         for loaded in open_:
             key = (loaded.stored_day, loaded.start.value["robot_id"], loaded.episode_id)
             rows = await self._retry.call("read blocks", self.store.blocks, [key])
@@ -133,6 +124,8 @@ class Worker:
         if open_ or outbox:
             log.info("%s-%d: %d episodes in flight restored, %d announcements repeated",
                      one.place.topic, one.place.partition, len(open_), len(outbox))  # fmt: skip
+        one.ready.set()
+        one.task = asyncio.create_task(self._guarded("assembling", partial(self._work, one)))
 
     # -- fetches ----------------------------------------------------------------
 
@@ -225,20 +218,17 @@ class Worker:
             # Under pressure partial blocks go too: no time passes for a log that is held back, so none would age.
             pressed = self.inflight_bytes() >= self.settings.inflight_bytes
             taken = [(one, one.assembler.take(everything=pressed)) for one in ours]
-            await flush.durable([(one.place, due) for one, due in taken])
+            await flush.durable(taken)
+            taken = [(one, due) for one, due in taken if not one.ownership.lost]
             for one, due in taken:
                 one.assembler.confirm(due)
-            closing = [(one, episode_id) for one, due in taken for episode_id in due.closing if self._still(one)]
-            await flush.close([(one.assembler, one.place, one.generation, i) for one, i in closing])
+            await flush.close([(one, episode_id) for one, due in taken for episode_id in due.closing])
             for one in ours:
-                if one.assembler.requeued and self._still(one):
+                if one.assembler.requeued and not one.ownership.lost:
                     async with one.lock:
                         await self._feed(one, [], live=False)
         async with self._drained:
             self._drained.notify_all()
-
-    def _still(self, one: Assigned) -> bool:
-        return self.assigned.get((one.place.topic, one.place.partition)) is one
 
     def _pass_idle_time(self, one: Assigned) -> None:
         """Nothing newer came: the clock since the newest record counts, up to the broker's last word that it is so."""

@@ -7,8 +7,9 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from datetime import date, timedelta
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 import pyarrow as pa
@@ -20,6 +21,8 @@ from kinestream.streams.assembly.values import BlockRow, JournalRow, Loaded, Pla
 from kinestream.streams.store.client import connect
 
 _EPOCH = date(1970, 1, 1)
+#: A journal row's version in the store: the owner's term above what the log says (68 G records of a partition).
+TERM_SHIFT: Final = 44
 _FACTS = "episode_id, toUInt16(stored_day) AS day, facts, start, marks, `end`"
 _BLOCK = (
     "episode_id, robot_id, toUInt16(stored_day) AS day, block, last_offset, duplicates, conflicts, reordered, seq,"
@@ -53,14 +56,21 @@ class Store:
         )
         return [_loaded(row, codec) for row in self.query(sql, {"ids": list(episode_ids)})]
 
+    def term(self, place: Place) -> int:
+        """The highest term under which anything was journalled of a partition; 0 = nothing was."""
+        sql = (
+            "SELECT max(version) AS version FROM journal WHERE cluster_id = {cluster:String}"
+            " AND topic = {topic:String} AND `partition` = {partition:UInt16}"
+        )
+        return int(self.query(sql, _where(place))[0]["version"]) >> TERM_SHIFT
+
     def in_flight(self, place: Place, codec: Codec) -> tuple[list[Loaded], list[JournalRow]]:
         """The journal of a partition: episodes that are open, and those closed but perhaps not yet announced."""
         sql = (
             f"SELECT {_FACTS}, version, phase, closed, event FROM journal FINAL WHERE cluster_id = {{cluster:String}}"
             " AND topic = {topic:String} AND `partition` = {partition:UInt16} AND is_deleted = 0"
         )
-        where = {"cluster": place.cluster_id, "topic": place.topic, "partition": place.partition}
-        rows = self.query(sql, where)
+        rows = self.query(sql, _where(place))
         open_ = [_loaded(row, codec) for row in rows if row["phase"] != b"CLOSED"]
         return open_, [_journal(row) for row in rows if row["phase"] == b"CLOSED"]
 
@@ -78,6 +88,15 @@ class Store:
         where = {"days": [_EPOCH + timedelta(int(d)) for d in days], "robots": robots, "ids": ids, "only": list(only)}
         table = self._client.query_arrow(sql, parameters=where, use_strings=False)
         return block_rows(table)
+
+
+def ranked(row: JournalRow, term: int) -> JournalRow:
+    """A journal row as it is stored: above all that an earlier owner writes, however late that arrives."""
+    return replace(row, version=term << TERM_SHIFT | row.version)
+
+
+def _where(place: Place) -> dict[str, Any]:
+    return {"cluster": place.cluster_id, "topic": place.topic, "partition": place.partition}
 
 
 def block_rows(table: pa.Table) -> list[BlockRow]:
@@ -150,7 +169,7 @@ def _loaded(row: Mapping[str, Any], codec: Codec) -> Loaded:
 def _journal(row: Mapping[str, Any]) -> JournalRow:
     return JournalRow(
         episode_id=row["episode_id"].decode(),
-        version=row["version"],
+        version=row["version"] & ((1 << TERM_SHIFT) - 1),
         stored_day=row["day"],
         phase="CLOSED",
         facts=json.loads(row["facts"]),

@@ -17,7 +17,8 @@ from kinestream.schemas.catalogue import EPISODES, topic_name
 from kinestream.schemas.codec import Codec
 from kinestream.schemas.errors import BrokerError
 from kinestream.schemas.registry import Registry
-from kinestream.streams.announce import Announcer, Message
+from kinestream.streams.announce import Announcer
+from kinestream.streams.messages import Message
 from kinestream.streams.subscription import EpisodeCompleted
 from tests.plugins.broker import Broker
 
