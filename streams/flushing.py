@@ -15,7 +15,7 @@ from typing import Any, TypeVar
 from kinestream.schemas.errors import FencedError
 from kinestream.streams.announce import Announcer
 from kinestream.streams.assembly.partition import Due
-from kinestream.streams.assembly.values import Closed, FindingChange, JournalRow, JsonDict
+from kinestream.streams.assembly.values import BlockRow, Closed, FindingChange, JournalRow, JsonDict
 from kinestream.streams.assigned import Assigned
 from kinestream.streams.dead_letters.sending import Bag
 from kinestream.streams.messages import Message
@@ -48,7 +48,7 @@ class Flush:
         await self._journal([(one, row) for one, d in due for row in d.journal])
         words = {(w["tenant"], w["robot_id"]): (one, (ms, w)) for one, d in due for ms, w in d.robots}
         await asyncio.gather(
-            self._insert("frame_blocks", tables.frame_blocks, [(one, row) for one, d in due for row in d.blocks]),
+            self._insert("frame_blocks", self._blocks_table, [(one, row) for one, d in due for row in d.blocks]),
             self._findings([(one, change) for one, d in due for change in d.findings]),
             self._insert("robot_live", tables.robot_live, list(words.values())),
         )
@@ -126,6 +126,9 @@ class Flush:
                 self._insert("findings", tables.findings, changes),
                 self._retry.call("announce findings", self._announcer.publish, messages),
             )
+
+    def _blocks_table(self, rows: Sequence[BlockRow]) -> Any:
+        return tables.frame_blocks(rows, self._store.scratch)  # rounds never overlap: one table at a time
 
     async def _insert(self, table: str, build: Callable[[list[Any]], Any], rows: Sequence[Owned[Any]]) -> None:
         if not rows:

@@ -19,6 +19,7 @@ from kinestream.schemas.layout import JOINT_CHANNELS
 from kinestream.schemas.settings import Settings
 from kinestream.streams.assembly.values import BlockRow, JournalRow, Loaded, Place, Word
 from kinestream.streams.store.client import connect
+from kinestream.streams.store.tables import Scratch
 
 _EPOCH = date(1970, 1, 1)
 #: A journal row's version in the store: the owner's term above what the log says (68 G records of a partition).
@@ -37,10 +38,20 @@ class Store:
         self._client = connect(
             url, settings.clickhouse_database, settings.clickhouse_user, settings.clickhouse_password
         )
+        #: for the table of ``frame_blocks`` that is being built or sent
+        self.scratch = Scratch()
 
     def insert(self, table: str, rows: pa.Table) -> None:
         """Durable when it returns; may raise what :func:`kinestream.streams.store.client.is_passing` tells apart."""
-        self._client.insert_arrow(table, rows)
+        if self._client.write_compression:
+            self._client.insert_arrow(table, rows)
+            return
+        body = _Body()
+        with pa.RecordBatchFileWriter(pa.PythonFile(body, "w"), rows.schema) as writer:
+            writer.write(rows)
+        # A list with its length known is sent piece by piece as it lies in memory, and can be sent again.
+        length = {"Content-Length": str(body.size)}
+        self._client.raw_insert(table, rows.schema.names, body.pieces, fmt="Arrow", transport_settings=length)
 
     def query(self, sql: str, parameters: Mapping[str, Any]) -> list[dict[str, Any]]:
         """Rows as dicts; String columns as bytes, arrays of numbers as lists."""
@@ -128,6 +139,29 @@ def _block_row(row: Mapping[str, Any], i: int, lists: Mapping[str, _Lists], extr
         channels,
         leaves,
     )
+
+
+class _Body:
+    """A file that keeps what is written as it is, so that megabytes of values are not copied to be sent."""
+
+    #: what pyarrow asks of a file
+    closed = False
+
+    def __init__(self) -> None:
+        self.pieces: list[Any] = []
+        self.size = 0
+
+    def write(self, piece: Any) -> None:
+        """``piece``: bytes or a pyarrow buffer, which stays alive and unchanged until the request is over."""
+        self.pieces.append(piece)
+        self.size += len(piece)
+
+    def tell(self) -> int:
+        """Bytes so far."""
+        return self.size
+
+    def flush(self) -> None:
+        """Nothing waits."""
 
 
 class _Lists:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
+from numpy.typing import NDArray
 
 from kinestream.schemas.layout import JOINT_CHANNELS
 from kinestream.streams.assembly.values import BlockRow, FindingChange, JournalRow, Place
@@ -21,8 +23,23 @@ _MILLIS = pa.timestamp("ms", tz="UTC")
 _STATES = {"RAISED": 0, "UPDATED": 1, "CLEARED": 2}
 
 
-def frame_blocks(rows: Sequence[BlockRow]) -> pa.Table:
-    """``frame_blocks``: arrays of all rows joined once, values joint-major."""
+class Scratch:
+    """Memory for the values of one table at a time: fresh pages for every flush cost more than filling them."""
+
+    def __init__(self) -> None:
+        self._kept: dict[str, NDArray[np.float32]] = {}
+
+    def floats(self, name: str, size: int) -> NDArray[np.float32]:
+        """``size`` float32 of the column ``name``, uninitialised; what it gave before for that name is overwritten."""
+        kept = self._kept.get(name)
+        if kept is None or len(kept) < size or size < len(kept) // 8:
+            kept = self._kept[name] = np.empty(size + size // 4, np.float32)
+        return kept[:size]
+
+
+def frame_blocks(rows: Sequence[BlockRow], scratch: Scratch | None = None) -> pa.Table:
+    """``frame_blocks``: values joint-major. With ``scratch`` the table is good until the next one is built in it."""
+    scratch = scratch or Scratch()
     return pa.table(
         {
             "stored_day": days([r.stored_day for r in rows]),
@@ -38,9 +55,9 @@ def frame_blocks(rows: Sequence[BlockRow]) -> pa.Table:
             "seq": _lists([r.seq for r in rows], np.uint32),
             "t_ns": _lists([r.t_ns for r in rows], np.int64),
             "broker_ms": _lists([r.broker_ms for r in rows], np.int64),
-            **{name: _channel(rows, name) for name in JOINT_CHANNELS},
+            **{name: _channel(rows, name, scratch) for name in JOINT_CHANNELS},
             "channel_names": pa.array([_extra_names(r) for r in rows], pa.list_(pa.string())),
-            "channel_values": _extra_values(rows),
+            "channel_values": _extra_values(rows, scratch),
             "leaf_names": pa.array([sorted(r.leaves) for r in rows], pa.list_(pa.string())),
             "leaves": pa.array([[r.leaves[n] for n in sorted(r.leaves)] for r in rows], pa.list_(pa.binary(16))),
         }
@@ -166,31 +183,39 @@ def days(numbers: Sequence[int]) -> pa.Array:
     return pa.array(np.asarray(numbers, np.int32)).cast(pa.date32())
 
 
+def _offsets(sizes: Sequence[int]) -> pa.Array:
+    return pa.array(np.concatenate(([0], np.cumsum(sizes, dtype=np.int64))).astype(np.int32))
+
+
 def _lists(arrays: Sequence[Any], kind: type) -> pa.Array:
-    sizes = np.fromiter((len(a) for a in arrays), np.int32, len(arrays))
-    offsets = np.concatenate(([0], np.cumsum(sizes))).astype(np.int32)
-    values: Any = np.concatenate(arrays).astype(kind, copy=False)
-    return pa.ListArray.from_arrays(pa.array(offsets), pa.array(values))
+    offsets = _offsets([len(a) for a in arrays])
+    return pa.ListArray.from_arrays(offsets, pa.array(np.concatenate(arrays, dtype=kind, casting="unsafe")))
 
 
-def _flat(values: Any) -> Any:
-    return np.ascontiguousarray(values.T).reshape(-1)
+def _joint_major(blocks: Sequence[Any], into: Callable[[int], NDArray[np.float32]]) -> pa.Array:
+    """A list a block: all frames' values of the first element, then of the second; each value is copied once."""
+    offsets = _offsets([block.size for block in blocks])
+    values = into(offsets[-1].as_py())
+    end = 0
+    for block in blocks:
+        begin, end = end, end + block.size
+        values[begin:end].reshape(block.shape[::-1])[...] = block.T
+    return pa.ListArray.from_arrays(offsets, pa.array(values))
 
 
-_NOTHING = np.empty(0, np.float32)
+_NOTHING = np.empty((0, 0), np.float32)
 
 
-def _channel(rows: Sequence[BlockRow], name: str) -> pa.Array:
-    return _lists([_flat(r.channels[name]) if name in r.channels else _NOTHING for r in rows], np.float32)
+def _channel(rows: Sequence[BlockRow], name: str, scratch: Scratch) -> pa.Array:
+    return _joint_major([r.channels.get(name, _NOTHING) for r in rows], partial(scratch.floats, name))
 
 
 def _extra_names(row: BlockRow) -> list[str]:
     return sorted(name for name in row.channels if name not in JOINT_CHANNELS)
 
 
-def _extra_values(rows: Sequence[BlockRow]) -> pa.Array:
+def _extra_values(rows: Sequence[BlockRow], scratch: Scratch) -> pa.Array:
     names = [_extra_names(row) for row in rows]
-    flat = [_flat(row.channels[name]) for row, some in zip(rows, names, strict=True) for name in some]
-    offsets = np.concatenate(([0], np.cumsum([len(some) for some in names]))).astype(np.int32)
-    inner = _lists(flat, np.float32) if flat else pa.array([], pa.list_(_F32))
-    return pa.ListArray.from_arrays(pa.array(offsets), inner)
+    blocks = [row.channels[name] for row, some in zip(rows, names, strict=True) for name in some]
+    inner = _joint_major(blocks, partial(scratch.floats, "channel_values")) if blocks else pa.array([], pa.list_(_F32))
+    return pa.ListArray.from_arrays(_offsets([len(some) for some in names]), inner)
