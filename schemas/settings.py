@@ -85,6 +85,18 @@ class Settings:
     robot_silence_s: float = 600.0
     #: broker seconds a superseded episode keeps waiting for late frames
     superseded_after_s: float = 5.0
+    #: broker seconds, and frames, after which an episode without an end mark is announced as it stands
+    truncated_after_s: float = 1800.0
+    truncated_frames: int = 1_000_000
+    #: broker seconds without a frame that cut the stream of a robot without marks
+    cut_after_s: float = 5.0
+    #: frames and marks of an episode; what comes beyond is a dead letter
+    episode_frames: int = 10_000_000
+    episode_marks: int = 4_096
+    #: open episodes of a partition; beyond, the one that began first times out
+    open_episodes: int = 2_000
+    #: failures after which an episode is quarantined
+    attempts: int = 3
     #: age at which a partial block is written, broker seconds
     block_age_s: float = 5.0
     #: least seconds between two inserts of a worker

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -10,6 +10,7 @@ import confluent_kafka
 
 from kinestream.schemas.catalogue import (
     EPISODE_COMPLETED,
+    EPISODE_WITHDRAWN,
     EPISODES,
     FINDINGS,
     QUALITY_FINDING,
@@ -19,7 +20,7 @@ from kinestream.schemas.codec import Codec
 from kinestream.schemas.errors import BrokerError
 from kinestream.schemas.registry import Registry
 from kinestream.schemas.settings import Settings
-from kinestream.streams.assembly.values import Closed, FindingChange, JsonDict, Place
+from kinestream.streams.assembly.values import WITHDRAWN, Closed, FindingChange, JsonDict, Place
 from kinestream.streams.dead_letters.form import iso
 from kinestream.streams.dead_letters.sending import DeadLetterSender
 from kinestream.streams.messages import Message
@@ -83,15 +84,12 @@ class Announcer:
             except BufferError:
                 self._producer.poll(0.1)
 
-    def fingerprints(self, raws: Iterable[bytes]) -> list[str]:
-        """Canonical fingerprints of the schemas that framed records were written with, sorted."""
-        ids = {int.from_bytes(raw[1:5], "big") for raw in raws}
-        return sorted({self._episodes.fingerprint(schema_id) for schema_id in ids})
-
-    def event_bytes(self, closed: Closed, fingerprints: Iterable[str]) -> bytes:
-        """The framed EpisodeCompleted of a closed episode: made once, kept in the journal, never made again."""
+    def event_bytes(self, closed: Closed) -> bytes:
+        """The framed event of a closed episode: made once, kept in the journal, never made again."""
+        if closed.record != "EpisodeCompleted":
+            return self._episodes.encode(closed.record, closed.event)
         fields = {name: value for name, value in closed.event.items() if name not in ("stored_day", "blocks")}
-        fields["schema_fingerprints"] = list(fingerprints)
+        fields["schema_fingerprints"] = sorted({self._episodes.fingerprint(i) for i in closed.schema_ids})
         fields["frames"] = {
             "database": self._settings.clickhouse_database,
             "table": "frame_blocks",
@@ -104,7 +102,7 @@ class Announcer:
     def episode(self, row: JsonDict, event: bytes) -> Message:
         """The announcement of a revision; ``row`` as the journal keeps it."""
         headers = _cloud_event(
-            EPISODE_COMPLETED,
+            EPISODE_WITHDRAWN if row["status"] == WITHDRAWN else EPISODE_COMPLETED,
             f"/kinestream/{row['cluster_id']}/{row['topic']}/{row['partition']}",
             f"{row['episode_id']}/{row['revision']}",
             row["ended_at"],

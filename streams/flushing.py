@@ -56,31 +56,36 @@ class Flush:
     async def close(self, closing: Sequence[Owned[str]]) -> None:
         """Seal, store and announce; an episode that is dirty is judged again from its stored blocks."""
         sealed: list[Owned[Closed]] = []
+        done: list[Owned[str]] = []
         for one, episode_id in closing:
             episode = one.assembler.episodes[episode_id]
             key = (episode.stored_day, episode.robot_id, episode_id)
             rows = await self._retry.call("read blocks", self._store.blocks, [key]) if episode.dirty else None
-            closed = one.assembler.seal(episode_id, rows)
+            try:
+                closed = one.assembler.seal(episode_id, rows)
+            except Exception as problem:  # a metric that fails on this episode; its neighbours go on
+                log.exception("cannot close episode %s", episode_id)
+                one.assembler.failed(episode_id, repr(problem))
+                continue
+            done.append((one, episode_id))
             if closed is not None:
                 sealed.append((one, closed))
         await self._findings([(one, change) for one, closed in sealed for change in closed.findings])
         outbox = [(one, self._outbox(closed)) for one, closed in sealed]
         await self._journal(outbox)
         await self._announce(outbox)
-        for one, episode_id in closing:
+        for one, episode_id in done:
             if not one.ownership.lost:
                 one.assembler.announced(episode_id)
 
     async def repeat(self, one: Assigned, outbox: Sequence[JournalRow]) -> None:
         """After a crash: everything behind journal CLOSED again, byte for byte, then the tombstones."""
         await self._announce([(one, row) for row in outbox])
-        await self._journal([(one, replace(row, version=row.version + 1, is_deleted=True)) for row in outbox])
+        await self._journal([(one, one.assembler.tombstone(row.episode_id, row.stored_day)) for row in outbox])
 
     def _outbox(self, closed: Closed) -> JournalRow:
         row = closed.journal
-        raws = [raw for raw in (row.start, *row.marks, row.end) if raw]
-        event = self._announcer.event_bytes(closed, self._announcer.fingerprints(raws))
-        return replace(row, phase="CLOSED", closed=closed.row, event=event)
+        return replace(row, phase="CLOSED", closed=closed.row, event=self._announcer.event_bytes(closed))
 
     async def _announce(self, outbox: Sequence[Owned[JournalRow]]) -> None:
         if not outbox:

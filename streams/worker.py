@@ -19,7 +19,6 @@ from kinestream.schemas.codec import Codec
 from kinestream.schemas.registry import Registry, RegistryUnavailableError
 from kinestream.schemas.settings import Settings
 from kinestream.streams.announce import Announcer
-from kinestream.streams.assembly.journal import rebuild
 from kinestream.streams.assembly.partition import PartitionAssembler
 from kinestream.streams.assembly.values import DeadLetter, Deadlines, LogRecord, Place
 from kinestream.streams.assigned import Assigned, Membership, Ownership
@@ -113,14 +112,14 @@ class Worker:
     async def _load(self, one: Assigned) -> None:
         # First of all: from here on nobody else can announce for it, so what is read now stays true.
         await self._retry.call("open the outlet", one.outlet.open)
-        one.term = max(one.term, await self._retry.call("read the journal", self.store.term, one.place))
+        one.term = max(one.term, 1 + await self._retry.call("read the journal", self.store.term, one.place))
         codec = self._codecs[one.place.topic]
         open_, outbox = await self._retry.call("read the journal", self.store.in_flight, one.place, codec)
         await Flush(self.store, self.announcer, self._retry).repeat(one, outbox)
         for loaded in open_:
             key = (loaded.stored_day, loaded.start.value["robot_id"], loaded.episode_id)
             rows = await self._retry.call("read blocks", self.store.blocks, [key])
-            one.assembler.restore(rebuild(loaded, rows, judge_for))
+            one.assembler.restore(loaded, rows)
         if open_ or outbox:
             log.info("%s-%d: %d episodes in flight restored, %d announcements repeated",
                      one.place.topic, one.place.partition, len(open_), len(outbox))  # fmt: skip

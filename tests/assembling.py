@@ -12,13 +12,13 @@ from typing import Any
 import numpy as np
 
 from kinestream.schemas.codec import Codec
-from kinestream.schemas.content_hash import ContentHasher
+from kinestream.schemas.content_hash import BLOCK, ContentHasher
 from kinestream.schemas.frames import FrameChunk
 from kinestream.schemas.layout import Channel, Layout
 from kinestream.schemas.registry import Registry
 from kinestream.schemas.settings import Settings
-from kinestream.streams.assembly.journal import rebuild
 from kinestream.streams.assembly.partition import Due, PartitionAssembler
+from kinestream.streams.assembly.receipts import receipt_of
 from kinestream.streams.assembly.values import (
     BlockRow,
     Closed,
@@ -162,12 +162,17 @@ class MemoryStore:
         self.blocks: dict[tuple[str, int], BlockRow] = {}
         self.journal: dict[str, JournalRow] = {}
         self.episodes: dict[str, JournalRow] = {}
+        self._episode_versions: dict[str, int] = {}
         self.findings: list[FindingChange] = []
         self.dead_letters: list[DeadLetter] = []
         self.robots: list[Any] = []
+        self.receipts: list[dict[str, Any]] = []
+        #: quarantined episodes, and from where to where their records are to be dead-lettered
+        self.rewinds: list[tuple[str, int, int]] = []
         #: what consumers got, in order: (ce_id, bytes)
         self.announced: list[tuple[str, bytes]] = []
         self.block_writes = 0
+        self._term = 0
 
     @property
     def events(self) -> list[dict[str, Any]]:
@@ -190,10 +195,15 @@ class MemoryStore:
             facts, closed = json.loads(json.dumps([row.facts, row.closed]))
             self.journal[row.episode_id] = replace(row, facts=facts, closed=closed)
 
-    def put_episode(self, row: JournalRow) -> None:
-        before = self.episodes.get(row.episode_id)
-        if before is None or row.closed["revision"] >= before.closed["revision"]:
-            self.episodes[row.episode_id] = row
+    def put_episode(self, row: JournalRow, generation: int) -> None:
+        version = row.closed["revision"] << 32 | generation
+        if version >= self._episode_versions.get(row.episode_id, 0):
+            self.episodes[row.episode_id], self._episode_versions[row.episode_id] = row, version
+
+    def next_term(self) -> int:
+        """Above all that anybody has journalled under, and every term given before."""
+        self._term += 1
+        return self._term
 
     def in_flight(self) -> list[JournalRow]:
         return [row for row in self.journal.values() if not row.is_deleted]
@@ -219,6 +229,7 @@ class Owner:
         self.committed = 0
         self.dies_after: int | str = -1
         self.steps = 0
+        self.term = self.store.next_term()
         #: a worker commits once a second, not after every flush
         self.commits = True
         self.assembler = self._assigned()
@@ -228,13 +239,28 @@ class Owner:
         for row in self.store.in_flight():
             if row.phase == "CLOSED":
                 self._announce(row)
-                self.store.put_journal(replace(row, version=row.version + 1, is_deleted=True))
+                self._put_journal(assembler.tombstone(row.episode_id, row.stored_day))
             else:
-                assembler.restore(rebuild(loaded(row, row.facts), self.store.rows(row.episode_id), judge_for))
+                assembler.restore(loaded(row, row.facts), self._light_rows(row.episode_id))
         return assembler
+
+    def _light_rows(self, episode_id: str) -> list[BlockRow]:
+        """As a worker reads them first: values only of blocks that are not full."""
+        rows = self.store.rows(episode_id)
+        return [replace(row, channels={}) if len(row.seq) == BLOCK else row for row in rows]
+
+    def catch_up(self, blocks: int = 1) -> None:
+        """Bring every episode so many blocks of its backlog."""
+        for episode_id, waiting in self.assembler.backlog().items():
+            rows = [row for row in self.store.rows(episode_id) if row.block in waiting[:blocks]]
+            self.assembler.catch_up(episode_id, rows)
+
+    def _put_journal(self, row: JournalRow) -> None:
+        self.store.put_journal(replace(row, version=self.term << 44 | row.version))
 
     def crash(self) -> None:
         self.dies_after = -1
+        self.term = self.store.next_term()
         self.assembler = self._assigned()
 
     def _step(self, name: str) -> None:
@@ -254,7 +280,7 @@ class Owner:
         unknown = self.assembler.unknown(readable)
         rows = [self.store.episodes[i] for i in unknown if i in self.store.episodes]
         for episode_id in self.assembler.learn([loaded(row, row.closed["facts"]) for row in rows], readable):
-            self.assembler.reload(episode_id, self.store.rows(episode_id))
+            self.assembler.reload(episode_id, self._light_rows(episode_id))
         for episode_id, blocks in self.assembler.freed_blocks(readable).items():
             self.assembler.reload(episode_id, [r for r in self.store.rows(episode_id) if r.block in blocks])
 
@@ -275,7 +301,7 @@ class Owner:
     def make_durable(self, due: Due) -> None:
         self.store.dead_letters += due.dead_letters
         for row in due.journal:
-            self.store.put_journal(row)
+            self._put_journal(row)
         if due.journal:
             self._step("journal")
         for block in due.blocks:
@@ -288,19 +314,35 @@ class Owner:
     def _close(self, episode_id: str) -> None:
         episode = self.assembler.episodes[episode_id]
         rows = self.store.rows(episode_id) if episode.dirty else None
-        closed = self.assembler.seal(episode_id, rows)
+        try:
+            closed = self.assembler.seal(episode_id, rows)
+        except ArithmeticError as problem:
+            self.assembler.failed(episode_id, str(problem))
+            return
         if closed is not None:
             self.store.findings += closed.findings
-            self.store.put_journal(replace(closed.journal, phase="CLOSED", closed=closed.row, event=encoded(closed)))
+            if closed.rewind:
+                self.store.rewinds.append((episode_id, *closed.rewind))
+            outbox = replace(closed.journal, phase="CLOSED", closed=closed.row, event=encoded(closed))
+            self._put_journal(outbox)
             self._step("outbox")
-            self._announce(self.store.journal[episode_id])
+            self._announce(outbox)
         self.assembler.announced(episode_id)
 
     def _announce(self, row: JournalRow) -> None:
-        self.store.put_episode(row)
+        self.store.put_episode(row, self.term)
         self._step("episode")
         self.store.announced.append((f"{row.episode_id}/{row.closed['revision']}", row.event))
         self._step("event")
+        self.store.receipts.append(receipt_of(row.closed))
+
+    def command(self, *records: LogRecord) -> list[DeadLetter]:
+        """Carry out commands, and make what they do durable."""
+        commands = [*self.assembler.requeued_commands, *records]
+        self.prepare(commands)
+        refused = self.assembler.obey(commands)
+        self.flush()
+        return refused
 
     def pass_ms(self, ms: int) -> None:
         """The log is idle for ``ms``, and a fetch has confirmed it."""
@@ -310,11 +352,14 @@ class Owner:
 
 def encoded(closed: Closed) -> bytes:
     """The event as the announcer frames it."""
+    if closed.record != "EpisodeCompleted":
+        return EVENTS.encode(closed.record, closed.event)
     fields = {name: value for name, value in closed.event.items() if name not in ("stored_day", "blocks")}
     day = (date(1970, 1, 1) + timedelta(closed.event["stored_day"])).isoformat()
     frames = {"database": "kinestream", "table": "frame_blocks", "robot_id": closed.event["robot_id"]}
     frames |= {"stored_day": day, "blocks": closed.event["blocks"]}
-    return EVENTS.encode("EpisodeCompleted", {**fields, "frames": frames, "schema_fingerprints": []})
+    fingerprints = sorted({EVENTS.fingerprint(schema_id) for schema_id in closed.schema_ids})
+    return EVENTS.encode("EpisodeCompleted", {**fields, "frames": frames, "schema_fingerprints": fingerprints})
 
 
 def loaded(row: JournalRow, facts: dict[str, Any]) -> Loaded:

@@ -22,6 +22,8 @@ class Taken(NamedTuple):
     added: int
     duplicates: int = 0
     conflicting: int = 0
+    #: the lowest frame number whose copy differs; -1 = none
+    first_conflict: int = -1
 
 
 class Block:
@@ -87,9 +89,13 @@ class Block:
         last = first + len(t_ns)
         here = self.present[first:last].copy()
         duplicates = conflicting = 0
+        first_conflict = -1
         if offset > self.last_offset:
             duplicates = int(here.sum())
-            conflicting = int((here & ~self._same(first, t_ns, channels)).sum())
+            differs = here & ~self._same(first, t_ns, channels)
+            conflicting = int(differs.sum())
+            if conflicting:
+                first_conflict = self.index * BLOCK + first + int(differs.argmax())
         new = np.flatnonzero(~here)
         if len(new):
             at = first + new
@@ -102,7 +108,7 @@ class Block:
         self.conflicts += conflicting
         if len(new) or duplicates:
             self._changed(first, len(t_ns), len(new), offset, broker_ms)
-        return Taken(len(new), duplicates, conflicting)
+        return Taken(len(new), duplicates, conflicting, first_conflict)
 
     def _same(self, first: int, t_ns: Int64, channels: Mapping[str, Float32]) -> NDArray[np.bool_]:
         """Which of these frames equal, bit for bit, what stands here."""

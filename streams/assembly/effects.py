@@ -9,6 +9,7 @@ from typing import Any, Final
 from kinestream.schemas.content_hash import BLOCK
 from kinestream.streams.assembly.episode import CLOSING, Episode
 from kinestream.streams.assembly.journal import journal_row
+from kinestream.streams.assembly.unmarked import Stream
 from kinestream.streams.assembly.values import BlockRow, DeadLetter, FindingChange, JournalRow
 
 #: Memory of a dead letter besides its value: a flood of tiny ones is to be held back too.
@@ -36,19 +37,28 @@ class Due:
         return bool(self.journal or self.blocks or self.dead_letters or self.findings or self.robots or self.closing)
 
 
-def collect(due: Due, episodes: Iterable[Episode], aged_ms: int) -> None:
+def collect(due: Due, episodes: Iterable[Episode], aged_ms: int, versions: Iterator[int]) -> None:
     """Add the rows that are due: all of closing episodes, full blocks, and what has waited since ``aged_ms``."""
     for episode in episodes:
         closes = episode.phase == CLOSING
         if episode.journal_pending >= 0 or (
             episode.heard_pending >= 0 and (closes or episode.heard_since_ms <= aged_ms)
         ):
-            due.journal.append(journal_row(episode))
+            due.journal.append(journal_row(episode, next(versions)))
             episode.journal_pending = episode.heard_pending = -1
         for block in episode.blocks.values():
             if block.pending_offset >= 0 and (closes or block.count == BLOCK or block.due_since_ms <= aged_ms):
-                due.blocks.append(episode.block_row(block))
+                if not episode.discarded:
+                    due.blocks.append(episode.block_row(block))
                 block.pending_offset = -1
+
+
+def collect_streams(due: Due, streams: Iterable[Stream], versions: Iterator[int]) -> None:
+    """Add the rows of streams that have changed."""
+    for stream in streams:
+        if stream.journal_pending >= 0:
+            due.journal.append(stream.journal_row(next(versions)))
+            stream.journal_pending = -1
 
 
 def has_aged(episodes: Iterable[Episode], aged_ms: int) -> bool:
@@ -60,10 +70,13 @@ def has_aged(episodes: Iterable[Episode], aged_ms: int) -> bool:
     )
 
 
-def pending(due: Due, episodes: Iterable[Episode]) -> Iterator[int]:
+def pending(due: Due, episodes: Iterable[Episode], streams: Iterable[Stream]) -> Iterator[int]:
     """Offsets whose effects are only in memory."""
     for letter in due.dead_letters:
         yield letter.offset
+    for stream in streams:
+        if stream.journal_pending >= 0:
+            yield stream.journal_pending
     for episode in episodes:
         if episode.journal_pending >= 0:
             yield episode.journal_pending

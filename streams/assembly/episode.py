@@ -2,20 +2,31 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from math import isfinite
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 
 from kinestream.schemas.content_hash import BLOCK, TIME, leaf
-from kinestream.schemas.errors import LayoutError
-from kinestream.schemas.frames import Float32, FrameChunk
+from kinestream.schemas.frames import FrameChunk
 from kinestream.schemas.layout import Layout
 from kinestream.streams.assembly.block import Block, StoredBlock
-from kinestream.streams.assembly.values import COMPLETE, CORRUPT, BlockRow, Closed, JsonDict, LogRecord, Word
-from kinestream.streams.quality import EpisodeJudge, Frames, LampBook
+from kinestream.streams.assembly.boots import Rivals
+from kinestream.streams.assembly.frontier import Frontier
+from kinestream.streams.assembly.values import (
+    COMPLETE,
+    CORRUPT,
+    WITHDRAW,
+    BlockRow,
+    Closed,
+    Command,
+    JsonDict,
+    LogRecord,
+    Word,
+)
+from kinestream.streams.quality import EpisodeJudge, LampBook
 
 OPEN: Final = "OPEN"
 ENDED: Final = "ENDED"
@@ -57,7 +68,6 @@ class Episode:
         self.sealed: Closed | None = None
         #: broker time of the last late record of a reopened episode
         self.late_ms = -1
-        self.journal_version = 0
         #: first offset whose effect waits for a journal row; -1 = none
         self.journal_pending = -1
         #: first offset of a word of the robot that no frame repeats and no journal row holds yet; -1 = none
@@ -69,6 +79,18 @@ class Episode:
         self.named = False
         self.unnamed_ms = -1
         self.deferred: list[LogRecord] = []
+        #: other boots of its robot that were heard meanwhile
+        self.rivals = Rivals()
+        #: what people wanted done: labels set right, the last command, and whether it waits for its revision
+        self.corrected: dict[str, str] = {}
+        self.command: Command | None = None
+        self.commanded = False
+        #: how often it failed, and the last error
+        self.attempts = 0
+        self.error = ""
+        self.quarantined = False
+        #: schemas of its chunks
+        self.schema_ids: set[int] = set()
         #: bytes of a block in memory
         self.block_bytes = BLOCK * (4 * sum(self.layout.widths.values()) + 16)
         self.blocks: dict[int, Block] = {}
@@ -76,18 +98,15 @@ class Episode:
         self.unique = 0
         self.duplicates = 0
         self.conflicting = 0
+        #: the lowest frame number that came twice with different values; -1 = none
+        self.first_conflict = -1
         self.highest_seq = -1
+        #: the lowest frame number
+        self.base_seq = MOST_FRAMES
         self.last_frame_ms = start.broker_ms
 
-        self.judge = judge
+        self.frontier = Frontier(judge, self.blocks, self.stored)
         self.lamps = LampBook()
-        self.frontier = 0
-        self.hole_since_ms = -1
-        self.dirty = False
-        #: frames the judge has seen, and frames that came behind the frontier
-        self.judged = 0
-        self.behind = 0
-        self.first_missing = -1
         #: frames that came after the first close
         self.late_frames = 0
         #: broker time at which the assembler looks at it again
@@ -114,6 +133,34 @@ class Episode:
     def was_whole(self) -> bool:
         """It was closed before with all its frames: further copies of them are no part of it."""
         return self.history.status in (COMPLETE, CORRUPT)
+
+    @property
+    def unmarked(self) -> bool:
+        """Its robot sends no marks: it was cut out of a stream."""
+        return self.start.value["marks"] is False
+
+    @property
+    def withdrawn(self) -> bool:
+        """A command took it back."""
+        return self.commanded and self.command is not None and self.command.kind == WITHDRAW
+
+    @property
+    def discarded(self) -> bool:
+        """Nothing more of it is stored but that it was."""
+        return self.quarantined or self.withdrawn
+
+    @property
+    def dirty(self) -> bool:
+        """Its final metrics need its stored rows."""
+        return self.frontier.dirty and not self.discarded
+
+    def command_ms(self) -> int:
+        """Broker time of the last command."""
+        return self.command.broker_ms if self.command else -1
+
+    def label(self, name: str) -> Any:
+        """A label as it is now."""
+        return self.corrected.get(name, self.start.value[name])
 
     def ended_ms(self) -> int:
         """Broker time of the last record that counts."""
@@ -167,13 +214,24 @@ class Episode:
         self.unnamed_ms = -1 if named else broker_ms
         self.hold(offset)
 
-    def supersede(self, later: Word) -> None:
-        """Its robot began another live episode; it counts if this is an earlier one of the same boot."""
+    def _supersede(self, later: Word) -> None:
         ours, theirs = self.start.value, later.value
         earlier = ours["boot_id"] == theirs["boot_id"] and ours["episode_no"] < theirs["episode_no"]
         if earlier and self.waits and self.superseded_ms < 0:
             self.superseded_ms = later.broker_ms
             self.hold(later.offset)
+
+    def hear_status(self, boot_id: str, offset: int) -> None:
+        """A process that bears the robot's name lives."""
+        if self.waits and self.rivals.status(boot_id == self.start.value["boot_id"], offset):
+            self.hold(offset)
+
+    def hear_start(self, later: Word) -> None:
+        """Its robot began another live episode."""
+        own = self.start.value["boot_id"] == later.value["boot_id"]
+        if self.waits and self.rivals.start(own, later.value["episode_no"], later.offset):
+            self.hold(later.offset)
+        self._supersede(later)
 
     # -- frames -----------------------------------------------------------
 
@@ -215,10 +273,20 @@ class Episode:
                 got = self._block(index).take(first, stamps, piece, record.offset, record.broker_ms)
                 added += got.added
                 self.duplicates += got.duplicates
-                self.conflicting += got.conflicting
+                if got.conflicting:
+                    self._conflict(got.conflicting, got.first_conflict, record.offset)
             taken += count
         self._count(chunk.first_seq, n, added, record.broker_ms)
+        if added and record.schema_id not in self.schema_ids:
+            self.schema_ids.add(record.schema_id)
+            self.hold(record.offset)
         return added
+
+    def _conflict(self, frames: int, first: int, offset: int) -> None:
+        self.conflicting += frames
+        if self.first_conflict < 0 or first < self.first_conflict:
+            self.first_conflict = first
+            self.hold(offset)
 
     def _block(self, index: int) -> Block:
         block = self.blocks.get(index)
@@ -233,60 +301,12 @@ class Episode:
                 self.late_frames += added
             self.last_frame_ms = max(self.last_frame_ms, broker_ms)
             self.heard_ms = max(self.heard_ms, broker_ms)
-            if first_seq < self.frontier:
-                self.dirty = True
-                self.behind += added
+            self.frontier.came(first_seq, added)
         self.highest_seq = max(self.highest_seq, first_seq + n - 1)
-
-    # -- the frontier of live metrics ---------------------------------------
-
-    def advance(self, now_ms: int, hole_ms: int) -> None:
-        """Judge every frame the frontier can reach; a hole is waited for ``hole_ms``, then skipped."""
-        self._run()
-        while self.frontier <= self.highest_seq:
-            if self.hole_since_ms < 0:
-                self.hole_since_ms = now_ms
-            if now_ms - self.hole_since_ms < hole_ms:
-                return
-            self.skip_hole()
-            self._run()
-        self.hole_since_ms = -1
-
-    def skip_hole(self) -> None:
-        """Go on at the next frame there is."""
-        if self.first_missing < 0:
-            self.first_missing = self.frontier
-        ahead = [index for index in self.blocks if (index + 1) * BLOCK > self.frontier and self.blocks[index].count]
-        for index in sorted(ahead):
-            first = max(self.frontier - index * BLOCK, 0)
-            here = np.flatnonzero(self.blocks[index].present[first:])
-            if len(here):
-                self.frontier = index * BLOCK + first + int(here[0])
-                self.hole_since_ms = -1
-                return
-        self.frontier = self.highest_seq + 1
-
-    def pass_holes(self, up_to: int) -> None:
-        """Judge all there is; holes below frame ``up_to`` are no longer waited for."""
-        self._run()
-        while self.frontier < up_to:
-            self.skip_hole()
-            self._run()
-
-    def _run(self) -> None:
-        while True:
-            index, first = divmod(self.frontier, BLOCK)
-            block = self.blocks.get(index)
-            if block is None:
-                return
-            last = _run_end(block, first)
-            if last == first:
-                return
-            self.judge.advance(frames_of(block, first, last))
-            self.frontier = index * BLOCK + last
-            self.judged += last - first
-            if last < BLOCK:
-                return
+        if first_seq < self.base_seq:
+            self.base_seq = first_seq
+            # stamps count from the lowest frame: leaves taken against another one are void
+            self.frontier.dirty = self.frontier.dirty or bool(self.stored)
 
     # -- rows and blocks ------------------------------------------------------
 
@@ -332,7 +352,7 @@ class Episode:
         """Forget the blocks that are full, stored and judged, but for their leaves; True: some are yet to be judged."""
         left = False
         for block in [block for block in self.blocks.values() if block.count == BLOCK and block.durable]:
-            if self.frontier < (block.index + 1) * BLOCK:
+            if not self.frontier.cold and self.frontier.at < (block.index + 1) * BLOCK:
                 left = True
             else:
                 leaves = {name: digest for name, digest in block.leaves.items() if name != TIME}
@@ -343,58 +363,3 @@ class Episode:
                 )
                 del self.blocks[block.index]
         return left
-
-    def put_back(self, row: BlockRow) -> None:
-        """Hold a stored block in memory again, so that a further copy of its frames can be compared."""
-        self.stored.pop(row.block, None)
-        self.blocks[row.block] = block_of(row, self.layout.widths)
-
-
-def _run_end(block: Block, first: int) -> int:
-    if block.count == BLOCK:
-        return BLOCK
-    ahead = block.present[first:]
-    absent = int(ahead.argmin())
-    return BLOCK if ahead[absent] else first + absent
-
-
-def frames_of(block: Block, first: int, last: int) -> Frames:
-    """Frames ``first`` .. ``last - 1`` of a block, as views."""
-    base = block.index * BLOCK
-    channels: dict[str, Float32] = {name: values[first:last] for name, values in block.channels.items()}
-    return Frames(np.arange(base + first, base + last, dtype=np.int64), block.t_ns[first:last], channels)
-
-
-def block_of(row: BlockRow, widths: Mapping[str, int]) -> Block:
-    """A block in memory from its row."""
-    block = Block(row.block, widths)
-    at = row.seq - row.block * BLOCK
-    block.t_ns[at] = row.t_ns
-    block.broker_ms[at] = row.broker_ms
-    block.present[at] = True
-    for name, values in block.channels.items():
-        if name not in row.channels:
-            raise LayoutError(f"block {row.block} of {row.episode_id} has no channel {name!r}: the row is not ours")
-        values[at] = row.channels[name]
-    block.count = len(at)
-    block.duplicates, block.conflicts, block.reordered = row.duplicates, row.conflicts, row.reordered
-    block.next = int(at[-1]) + 1
-    block.last_offset = row.last_offset
-    block.stored(row.version, row.leaves)
-    return block
-
-
-def load_blocks(episode: Episode, rows: Sequence[BlockRow]) -> None:
-    """Rebuild counts, frontier and metrics from stored rows, ascending, each with all its frames."""
-    for row in sorted(rows, key=lambda r: r.block):
-        block = episode.blocks[row.block] = block_of(row, episode.layout.widths)
-        episode.unique += block.count
-        episode.duplicates += block.duplicates
-        episode.conflicting += block.conflicts
-        episode.highest_seq = max(episode.highest_seq, int(row.seq[-1]))
-        episode.last_frame_ms = max(episode.last_frame_ms, int(row.broker_ms.max()))
-        if episode.reopened:
-            episode.late_frames += int((row.broker_ms >= episode.history.first_closed_ms).sum())
-        episode.pass_holes(row.block * BLOCK)
-        episode.free()
-    episode.heard_ms = max(episode.heard_ms, episode.last_frame_ms)

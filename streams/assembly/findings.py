@@ -2,29 +2,54 @@
 
 from __future__ import annotations
 
+import math
+
 from kinestream.streams.assembly.episode import Episode
 from kinestream.streams.assembly.values import FindingChange, JsonDict
-from kinestream.streams.quality import Delivery, Judgement
+from kinestream.streams.quality import Delivery, Finding, Flag, Judgement
+from kinestream.streams.quality.model import Origin, make_finding
 
 
 def identity(episode: Episode) -> JsonDict:
     """Whose finding it is."""
-    start = episode.start.value
     names = ("tenant", "robot_id", "model_id", "episode_id", "skill")
-    rules = {"stored_day": episode.stored_day, "rule_version": episode.judge.rules.version}
-    return {name: start[name] for name in names} | rules
+    rules = {"stored_day": episode.stored_day, "rule_version": episode.frontier.judge.rules.version}
+    return {name: episode.label(name) for name in names} | rules
 
 
 def live_delivery(episode: Episode) -> Delivery:
     """What has arrived of the frames up to the frontier: holes still waited for are not lost."""
-    unique = min(episode.frontier, episode.judged + episode.behind)
-    first = episode.first_missing if unique < episode.frontier else -1
-    return Delivery(episode.frontier, unique, episode.duplicates, episode.conflicting, "OPEN", first)
+    front = episode.frontier
+    unique = min(front.at, front.judged + front.behind)
+    first = front.first_missing if unique < front.at else -1
+    return Delivery(front.at, unique, episode.duplicates, episode.conflicting, "OPEN", first, episode.first_conflict)
+
+
+def conflict_of_ids(episode: Episode) -> tuple[Finding, ...]:
+    """ID_CONFLICT: two processes bore the robot's name at the same time; their takes are kept apart by episode_id."""
+    if episode.rivals.proven < 0:
+        return ()
+    judge = episode.frontier.judge
+    message = f"another process calls itself {episode.robot_id} at the same time"
+    return (
+        make_finding(
+            judge.context,
+            judge.span,
+            "ID_CONFLICT",
+            flag=Flag.SUSPECT,
+            value=math.nan,
+            unit="",
+            threshold=math.nan,
+            origin=Origin.OURS,
+            first_seq=0,
+            message=message,
+        ),
+    )
 
 
 def live_changes(episode: Episode, now_ms: int) -> list[FindingChange]:
     """Findings that appeared, grew worse or went since the last call."""
-    changes = episode.lamps.diff(episode.judge.live(live_delivery(episode)))
+    changes = episode.lamps.diff(episode.frontier.judge.live(live_delivery(episode)))
     if not changes:
         return []
     whose = identity(episode)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from kinestream.streams.assembly.episode import Episode
+from kinestream.streams.assembly.unmarked import Streams
 from kinestream.streams.assembly.values import LogRecord
 
 
@@ -13,6 +14,7 @@ class InFlight:
 
     def __init__(self) -> None:
         self.by_id: dict[str, Episode] = {}
+        self.streams = Streams()
         self._by_robot: dict[str, dict[str, Episode]] = {}
 
     def add(self, episode: Episode) -> None:

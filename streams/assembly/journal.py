@@ -7,8 +7,10 @@ from dataclasses import asdict
 from typing import Any
 
 from kinestream.schemas.layout import Layout
-from kinestream.streams.assembly.episode import ENDED, OPEN, Episode, History, load_blocks
-from kinestream.streams.assembly.values import BlockRow, JournalRow, JsonDict, Loaded
+from kinestream.streams.assembly.boots import Rivals
+from kinestream.streams.assembly.episode import ENDED, OPEN, Episode, History
+from kinestream.streams.assembly.loading import load_blocks
+from kinestream.streams.assembly.values import BlockRow, Command, JournalRow, JsonDict, Loaded, Word
 from kinestream.streams.quality import EpisodeJudge, Finding, LampBook
 
 
@@ -21,8 +23,16 @@ def facts_of(episode: Episode) -> JsonDict:
         "heard_ms": episode.heard_ms,
         "named": episode.named,
         "unnamed_ms": episode.unnamed_ms,
-        "journal_version": episode.journal_version,
+        "rivals": asdict(episode.rivals),
         "whole": episode.whole,
+        "first_conflict": episode.first_conflict,
+        "schema_ids": sorted(episode.schema_ids),
+        "corrected": episode.corrected,
+        "command": asdict(episode.command) if episode.command else None,
+        "commanded": episode.commanded,
+        "attempts": episode.attempts,
+        "error": episode.error,
+        "quarantined": episode.quarantined,
         "revision": episode.history.revision,
         "first_closed_ms": episode.history.first_closed_ms,
         "status": episode.history.status,
@@ -31,20 +41,14 @@ def facts_of(episode: Episode) -> JsonDict:
     }
 
 
-def journal_row(episode: Episode, *, deleted: bool = False) -> JournalRow:
-    """The next journal row of an episode; each has a higher version than the last, a tombstone too.
+def journal_row(episode: Episode, version: int) -> JournalRow:
+    """The journal row of an episode as it stands.
 
-    Versions follow the log, so a reopening writes above every row of an earlier one, even if it left no revision.
+    ``version`` rises with each row of an owner, tombstones too; owners are ranked where rows are stored.
     """
-    cause = max(episode.journal_pending, episode.heard_pending, 0)
-    episode.journal_version = max(episode.journal_version, cause << 8) + 1
-    if deleted:  # a tombstone is a key and a version: nobody reads more of it
-        return JournalRow(
-            episode.id, episode.journal_version, episode.stored_day, "CLOSED", {}, b"", (), b"", is_deleted=True
-        )
     return JournalRow(
         episode_id=episode.id,
-        version=episode.journal_version,
+        version=version,
         stored_day=episode.stored_day,
         phase=ENDED if episode.end else OPEN,
         facts=facts_of(episode),
@@ -54,24 +58,41 @@ def journal_row(episode: Episode, *, deleted: bool = False) -> JournalRow:
     )
 
 
+def tombstone(episode_id: str, stored_day: int, version: int) -> JournalRow:
+    """A key and a version: nobody reads more of it."""
+    return JournalRow(episode_id, version, stored_day, "CLOSED", {}, b"", (), b"", is_deleted=True)
+
+
 def rebuild(
     loaded: Loaded, rows: Sequence[BlockRow], judge_for: Callable[[Mapping[str, Any], Layout], EpisodeJudge]
 ) -> Episode:
-    """An episode from what the store holds: its facts and records, and the same metric code over its blocks."""
-    start = loaded.start
+    """An episode from what the store holds: its facts, its records and its blocks.
+
+    Rows of full blocks may come without their channels: then its frontier has a backlog. Those that bring them are
+    judged at once, by the same code that judged them live.
+    """
+    start = _start(loaded)
     episode = Episode(start, loaded.stored_day, judge_for(start.value, Layout.from_avro(start.value)))
     facts = loaded.facts
     episode.marks = list(loaded.marks)
     episode.end = loaded.end
     episode.phase = ENDED if loaded.end else OPEN
-    episode.superseded_ms = facts["superseded_ms"]
-    episode.heard_ms = facts["heard_ms"]
-    episode.named = facts["named"]
-    episode.unnamed_ms = facts["unnamed_ms"]
-    episode.journal_version = facts["journal_version"]
+    for name in ("superseded_ms", "heard_ms", "named", "unnamed_ms", "first_conflict", "corrected", "commanded",
+                 "attempts", "error", "quarantined"):  # fmt: skip
+        setattr(episode, name, facts[name])
+    episode.rivals = Rivals(**facts["rivals"])
+    episode.schema_ids = set(facts["schema_ids"])
+    episode.command = Command(**facts["command"]) if facts["command"] else None
     episode.history = History(facts["revision"], facts["first_closed_ms"], facts["status"], facts["compared"])
     load_blocks(episode, rows)
+    episode.frontier.catch_up([row for row in rows if row.channels])
     if facts["late_ms"] >= 0:  # the journal says that it was reopened, the blocks how late the last frame came
         episode.late_ms = max(facts["late_ms"], episode.last_frame_ms)
     episode.lamps = LampBook(Finding(**finding) for finding in facts["lit"])
     return episode
+
+
+def _start(loaded: Loaded) -> Word:
+    """Its start; that of a stream does not bear the name of the episode cut out of it."""
+    start = loaded.start
+    return Word(start.offset, start.broker_ms, start.raw, {**start.value, "episode_id": loaded.episode_id})

@@ -2,39 +2,54 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 
 from kinestream.schemas.content_hash import BLOCK
-from kinestream.streams.assembly.episode import Episode
-from kinestream.streams.assembly.values import Loaded, LogRecord
+from kinestream.streams.assembly.flight import InFlight
+from kinestream.streams.assembly.unmarked import Stream, renumbered
+from kinestream.streams.assembly.values import QUARANTINED, WITHDRAWN, Loaded, LogRecord
 
 
 class Lookup:
     """The store's answers for one fetch."""
 
-    def __init__(self) -> None:
+    def __init__(self, flight: InFlight) -> None:
+        self._flight = flight
         self._asked: set[str] = set()
         self._found: dict[str, Loaded] = {}
 
-    def ask(self, records: Iterable[LogRecord], episodes: Mapping[str, Episode]) -> set[str]:
+    def ask(self, records: Iterable[LogRecord]) -> set[str]:
         """Ids of these records that only the store may know."""
         self._found = {}
-        self._asked = {_episode_id(r) for r in records if r.record != "RobotStatus"} - episodes.keys()
+        self._asked = {_episode_id(r) for r in self._placed(records)} - self._flight.by_id.keys()
+        self._asked -= self._flight.streams.by_id.keys()
         return set(self._asked)
 
     def learn(self, found: Iterable[Loaded], records: Iterable[LogRecord]) -> set[str]:
         """Take the answer; gives the ids of closed episodes to which these records may add something."""
         self._found = {stored.episode_id: stored for stored in found}
-        return {i for r in records if r.record != "RobotStatus" and self._may_add(i := _episode_id(r), r)}
+        return {i for r in self._placed(records) if self._may_add(i := _episode_id(r), r)} if self._found else set()
+
+    def _placed(self, records: Iterable[LogRecord]) -> Iterable[LogRecord]:
+        """But for statuses; chunks of streams as those of their episodes, where these have begun."""
+        streams = self._flight.streams.by_id
+        for record in records:
+            if record.record == "FrameChunk" and streams and (stream := streams.get(record.value.episode_id)):
+                yield _of_stream(record, stream)
+            elif record.record != "RobotStatus":
+                yield record
 
     def _may_add(self, episode_id: str, record: LogRecord) -> bool:
         stored = self._found.get(episode_id)
-        if stored is None or record.record == "EpisodeStart":
+        if stored is None or record.record == "EpisodeStart" or stored.facts["status"] in (QUARANTINED, WITHDRAWN):
             return False
         if record.record == "FrameChunk":
             return not stored.facts["whole"]
         if record.record == "EpisodeEnd":
             return stored.end is None
+        if record.record == "EpisodeCommand":
+            before = stored.facts["command"]
+            return before is None or before["offset"] < record.offset
         return all(mark.value != record.value for mark in stored.marks)
 
     def asked(self, episode_id: str) -> bool:
@@ -46,11 +61,16 @@ class Lookup:
         return self._found.get(episode_id)
 
 
-def freed_blocks(records: Iterable[LogRecord], episodes: Mapping[str, Episode]) -> dict[str, set[int]]:
+def freed_blocks(records: Iterable[LogRecord], flight: InFlight) -> dict[str, set[int]]:
     """Blocks that are only in the store, and of which these records bring further copies."""
     wanted: dict[str, set[int]] = {}
+    episodes, streams = flight.by_id, flight.streams.by_id
     for record in records:
-        episode = episodes.get(record.value.episode_id) if record.record == "FrameChunk" else None
+        if record.record != "FrameChunk":
+            continue
+        if streams and (stream := streams.get(record.value.episode_id)):
+            record = _of_stream(record, stream)
+        episode = episodes.get(record.value.episode_id)
         if episode is None or not episode.stored:
             continue
         first = record.value.first_seq
@@ -59,6 +79,14 @@ def freed_blocks(records: Iterable[LogRecord], episodes: Mapping[str, Episode]) 
             if stored is not None and record.offset > stored.last_offset:
                 wanted.setdefault(episode.id, set()).add(index)
     return wanted
+
+
+def _of_stream(record: LogRecord, stream: Stream) -> LogRecord:
+    try:
+        cut = stream.find(record)
+    except LookupError:
+        return record
+    return renumbered(record, cut) if cut else record
 
 
 def _episode_id(record: LogRecord) -> str:

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import asdict, replace
 from typing import Any, Final
 
 import numpy as np
@@ -16,29 +16,44 @@ from kinestream.schemas.frames import Int64
 from kinestream.schemas.layout import Layout
 from kinestream.streams.assembly.block import hashed
 from kinestream.streams.assembly.episode import Episode, History
-from kinestream.streams.assembly.findings import final_changes
+from kinestream.streams.assembly.findings import conflict_of_ids, final_changes
 from kinestream.streams.assembly.journal import facts_of, journal_row
-from kinestream.streams.assembly.values import COMPLETE, CORRUPT, BlockRow, Closed, JsonDict, Place
+from kinestream.streams.assembly.values import (
+    COMPLETE,
+    CORRUPT,
+    QUARANTINED,
+    WITHDRAWN,
+    BlockRow,
+    Closed,
+    JsonDict,
+    Place,
+)
 from kinestream.streams.quality import Delivery, EpisodeJudge, Frames, Judgement
 
 JudgeFor = Callable[[Mapping[str, Any], Layout], EpisodeJudge]
 
 #: Missing ranges and findings an event carries, at most.
 LISTED: Final = 20
+#: Statuses after which no revision is expected, and nothing is waited for.
+FINAL: Final = (COMPLETE, CORRUPT, QUARANTINED, WITHDRAWN)
 LABELS: Final = ("tenant", "robot_id", "model_id", "boot_id", "episode_no", "skill", "area", "site", "station",
                  "operator", "job", "task")  # fmt: skip
 
 
-def seal(episode: Episode, rows: Sequence[BlockRow] | None, place: Place, judge_for: JudgeFor) -> Closed | None:
+def seal(
+    episode: Episode, rows: Sequence[BlockRow] | None, place: Place, judge_for: JudgeFor, versions: Iterator[int]
+) -> Closed | None:
     """Close an episode. ``rows``: all its blocks as stored, needed where it is dirty.
 
     Returns None where a reopened episode equals its stored revision (docs/contract.md, "Revisions").
-    Raises :class:`ContractError` where a dirty one comes without its rows.
+    Raises :class:`ContractError` where a dirty one comes without its rows, and whatever a metric raises.
     """
+    if episode.discarded:
+        return _discarded(episode, place, versions)
     if episode.dirty:
         if rows is None:
             raise ContractError(f"episode {episode.id} is dirty, but its rows are not given: read them from the store")
-        episode.judge = _judge_again(episode, rows, judge_for)
+        episode.frontier.judge = _judge_again(episode, rows, judge_for)
     digest = content_hash(episode.layout.widths, _hashed_blocks(episode, rows), episode.n_total)
     claimed = episode.end.value["content_hash"] if episode.end else None
     status = episode.closing_status
@@ -48,13 +63,29 @@ def seal(episode: Episode, rows: Sequence[BlockRow] | None, place: Place, judge_
     lost = sum(last - first + 1 for first, last in missing)
     first_missing = missing[0][0] if missing else -1
     delivery = Delivery(
-        episode.n_total, episode.n_total - lost, episode.duplicates, episode.conflicting, status, first_missing
+        episode.n_total,
+        episode.n_total - lost,
+        episode.duplicates,
+        episode.conflicting,
+        status,
+        first_missing,
+        episode.first_conflict,
     )
-    judgement = episode.judge.final(delivery)
+    judgement = episode.frontier.judge.final(delivery)
+    judgement = replace(judgement, findings=conflict_of_ids(episode) + judgement.findings)
     compared = _compared(episode, status, digest, judgement)
     if compared == episode.history.compared:
         return None
-    return _Sealing(episode, place, status, digest, claimed == digest, missing, judgement, compared).closed()
+    return _Sealing(episode, place, status, digest, claimed == digest, missing, judgement, compared).closed(versions)
+
+
+def _discarded(episode: Episode, place: Place, versions: Iterator[int]) -> Closed:
+    """Quarantined or withdrawn: that it was is stored and announced, without another look at its frames."""
+    judgement = Judgement((), (), "REVIEW", episode.frontier.judge.rules.version)
+    missing: list[tuple[int, int]] = []
+    status = episode.closing_status
+    compared = _compared(episode, status, "", judgement)
+    return _Sealing(episode, place, status, "", False, missing, judgement, compared).closed(versions)
 
 
 def missing_ranges(episode: Episode) -> list[tuple[int, int]]:
@@ -106,7 +137,7 @@ def _hashed_row(row: BlockRow, base: int) -> HashedBlock:
 
 
 def _compared(episode: Episode, status: str, digest: str, judgement: Judgement) -> JsonDict:
-    labels = {name: episode.start.value[name] for name in LABELS}
+    labels = {name: episode.label(name) for name in LABELS}
     outcome = episode.end.value["outcome"] if episode.end else "UNKNOWN"
     return {
         "status": status,
@@ -137,30 +168,71 @@ class _Sealing:
         self.revision = episode.history.revision + 1
         self.start = episode.start.value
         self.ended_ms = episode.ended_ms()
-        self.blocks = len(episode.blocks) + len(episode.stored)
-        self.duration_s = (episode.t_end() - episode.t_base()) / 1e9 if self.blocks else 0.0
+        self.final = status in FINAL
+        held = [block for block in episode.blocks.values() if block.stored_version >= 0 or not episode.discarded]
+        self.blocks = len(episode.stored) + len(held)
+        self.duration_s = (episode.t_end() - episode.t_base()) / 1e9 if episode.unique else 0.0
         self.lost = sum(last - first + 1 for first, last in missing)
         self.largest = sorted(missing, key=lambda r: (r[0] - r[1], r[0]))[:LISTED]
         self.offsets = (episode.start.offset, episode.last_offset())
-        self.reason = "LATE_FRAMES" if episode.reopened else "CLOSED"
+        self.reason = _reason(episode)
 
-    def closed(self) -> Closed:
+    def closed(self, versions: Iterator[int]) -> Closed:
         episode = self.episode
         findings = final_changes(episode, self.judgement, self.revision, self.ended_ms)
         first_closed = episode.history.first_closed_ms or episode.closed_ms
         episode.history = History(self.revision, first_closed, self.status, self.compared)
-        event, row = self._event(), self._row()
-        journal = journal_row(episode)
-        # The episode row outlives the tombstone: a later reopening must write above both, and clear these findings
-        # where they no longer hold.
-        lit = [asdict(finding) for finding in self.judgement.findings]
-        row["facts"] = {**facts_of(episode), "journal_version": journal.version + 1, "late_ms": -1, "lit": lit}
-        return Closed(episode.id, row, event, findings, journal)
+        withdrawn = self.status == WITHDRAWN
+        event, row = self._withdrawal() if withdrawn else self._event(), self._row()
+        journal = journal_row(episode, next(versions))
+        row["facts"] = self._facts()
+        return Closed(
+            episode.id,
+            row,
+            event,
+            findings,
+            journal,
+            "EpisodeWithdrawn" if withdrawn else "EpisodeCompleted",
+            _schema_ids(episode),
+            self.offsets if self.status == QUARANTINED else None,
+        )
+
+    def _facts(self) -> JsonDict:
+        """The episode row outlives the journal's: a later reopening finds there what it needs."""
+        return {
+            **facts_of(self.episode),
+            "late_ms": -1,
+            "commanded": False,
+            "lit": [asdict(finding) for finding in self.judgement.findings],
+            "n_total": self.episode.n_total if self.episode.end else -1,
+            "missing_range_count": len(self.missing),
+        }
+
+    def _withdrawal(self) -> JsonDict:
+        command = self.episode.command
+        assert command is not None  # only a command withdraws
+        return {
+            **{name: self.start[name] for name in ("tenant", "robot_id", "episode_id")},
+            "revision": self.revision,
+            "by": command.by,
+            "note": command.note,
+            "command_id": command.command_id,
+            "lineage": self._lineage(),
+        }
+
+    def _lineage(self) -> JsonDict:
+        return {
+            "cluster_id": self.place.cluster_id,
+            "topic": self.place.topic,
+            "partition": self.place.partition,
+            "first_offset": self.offsets[0],
+            "last_offset": self.offsets[1],
+        }
 
     def _shared(self) -> JsonDict:
         outcome = self.episode.end.value["outcome"] if self.episode.end else "UNKNOWN"
         return {
-            **{name: self.start[name] for name in LABELS},
+            **{name: self.episode.label(name) for name in LABELS},
             "episode_id": self.episode.id,
             "status": self.status,
             "outcome": outcome,
@@ -177,7 +249,7 @@ class _Sealing:
         episode = self.episode
         return {
             **self._shared(),
-            "final": self.status in (COMPLETE, CORRUPT),
+            "final": self.final,
             "started_at_ms": episode.start.broker_ms,
             "ended_at_ms": self.ended_ms,
             "frames_received": episode.unique + episode.duplicates,
@@ -192,13 +264,7 @@ class _Sealing:
             "stored_day": episode.stored_day,
             "blocks": self.blocks,
             "hash_verified": self.verified,
-            "lineage": {
-                "cluster_id": self.place.cluster_id,
-                "topic": self.place.topic,
-                "partition": self.place.partition,
-                "first_offset": self.offsets[0],
-                "last_offset": self.offsets[1],
-            },
+            "lineage": self._lineage(),
         }
 
     def _row(self) -> JsonDict:
@@ -207,7 +273,7 @@ class _Sealing:
         return {
             **shared,
             "stored_day": episode.stored_day,
-            "final": int(self.status in (COMPLETE, CORRUPT)),
+            "final": int(self.final),
             "frames": episode.unique,
             "duplicates": episode.duplicates,
             "late": episode.late_frames,
@@ -233,6 +299,20 @@ class _Sealing:
             "last_offset": self.offsets[1],
             "source": self.start["source"],
         }
+
+
+def _schema_ids(episode: Episode) -> tuple[int, ...]:
+    """Writers' schemas of all its records: a framed one says its own."""
+    words = {int.from_bytes(word.raw[1:5], "big") for word in episode.words()}
+    return tuple(sorted(words | episode.schema_ids))
+
+
+def _reason(episode: Episode) -> str:
+    if episode.withdrawn:
+        return "WITHDRAWN"
+    if episode.commanded:
+        return "CORRECTED"
+    return "LATE_FRAMES" if episode.reopened else "CLOSED"
 
 
 def _number(value: float) -> float | None:

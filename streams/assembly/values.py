@@ -14,16 +14,25 @@ from kinestream.streams.quality import Finding
 JsonDict: TypeAlias = dict[str, Any]
 Headers: TypeAlias = Sequence[tuple[str, bytes | None]]
 
-#: Statuses of docs/contract.md that an episode can close with today.
+#: Statuses of docs/contract.md that an episode can close with.
 COMPLETE: Final = "COMPLETE"
 CORRUPT: Final = "CORRUPT"
 INCOMPLETE: Final = "INCOMPLETE"
 TIMED_OUT: Final = "TIMED_OUT"
 SUPERSEDED: Final = "SUPERSEDED"
+TRUNCATED: Final = "TRUNCATED"
+UNMARKED: Final = "UNMARKED"
+QUARANTINED: Final = "QUARANTINED"
+WITHDRAWN: Final = "WITHDRAWN"
 
-#: Dead-letter reasons of the worker; the codec's own are UNDECODABLE and UNKNOWN_SCHEMA.
+#: Kinds of EpisodeCommand that are carried out; REVIEW and RESCORE are not yet.
+CORRECT: Final = "CORRECT"
+WITHDRAW: Final = "WITHDRAW"
+
+#: Dead-letter reasons of the assembler and the worker; the codec's own are UNDECODABLE and UNKNOWN_SCHEMA.
 INCONSISTENT: Final = DeadLetterReason.INCONSISTENT
 NO_START: Final = DeadLetterReason.NO_START
+OVERSIZE: Final = DeadLetterReason.OVERSIZE
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,6 +135,18 @@ class Word:
 
 
 @dataclass(frozen=True, slots=True)
+class Command:
+    """What was last wanted of an episode; ``offset`` and ``broker_ms`` in the log of commands."""
+
+    command_id: str
+    offset: int
+    broker_ms: int
+    kind: str
+    by: str
+    note: str
+
+
+@dataclass(frozen=True, slots=True)
 class Loaded:
     """An episode as the store holds it: from ``journal`` while in flight, from ``episodes`` once closed."""
 
@@ -151,18 +172,25 @@ class FindingChange:
 
 @dataclass(frozen=True, slots=True)
 class Closed:
-    """A closed episode: its row (columns of ``episodes``), its event (fields of EpisodeCompleted), its findings."""
+    """A closed episode: its row (columns of ``episodes``), its event (fields of ``record``), its findings.
+
+    ``schema_ids``: of its records, for the event's fingerprints. ``rewind``: where its status is QUARANTINED, the
+    first and the last offset between which its raw records are to be found and dead-lettered before anything else.
+    """
 
     episode_id: str
     row: JsonDict
     event: JsonDict
     findings: tuple[FindingChange, ...]
     journal: JournalRow
+    record: str = "EpisodeCompleted"
+    schema_ids: tuple[int, ...] = ()
+    rewind: tuple[int, int] | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Deadlines:
-    """Broker milliseconds of docs/contract.md, "Closing" and "Live metrics"."""
+    """Broker milliseconds and counts of docs/contract.md, "Closing", "Live metrics" and "Limits"."""
 
     hole_ms: int
     incomplete_ms: int
@@ -170,10 +198,17 @@ class Deadlines:
     robot_silence_ms: int
     superseded_ms: int
     block_age_ms: int
+    truncated_ms: int
+    truncated_frames: int
+    cut_ms: int
+    most_frames: int
+    most_marks: int
+    most_open: int
+    attempts: int
 
     @classmethod
     def of(cls, settings: Settings) -> Deadlines:
-        """From the settings' seconds."""
+        """From the settings."""
         return cls(
             hole_ms=int(settings.hole_wait_s * 1000),
             incomplete_ms=int(settings.incomplete_after_s * 1000),
@@ -181,4 +216,11 @@ class Deadlines:
             robot_silence_ms=int(settings.robot_silence_s * 1000),
             superseded_ms=int(settings.superseded_after_s * 1000),
             block_age_ms=int(settings.block_age_s * 1000),
+            truncated_ms=int(settings.truncated_after_s * 1000),
+            truncated_frames=settings.truncated_frames,
+            cut_ms=int(settings.cut_after_s * 1000),
+            most_frames=settings.episode_frames,
+            most_marks=settings.episode_marks,
+            most_open=settings.open_episodes,
+            attempts=settings.attempts,
         )

@@ -220,9 +220,9 @@ class OrderedStore(MemoryStore):
         self.order.append("tombstone" if row.is_deleted else row.phase)
         super().put_journal(row)
 
-    def put_episode(self, row):
+    def put_episode(self, row, generation):
         self.order.append("episode")
-        super().put_episode(row)
+        super().put_episode(row, generation)
 
 
 def test_journal_goes_in_before_blocks_and_the_tombstone_comes_last():

@@ -147,7 +147,7 @@ def test_a_first_frame_that_comes_behind_the_frontier_still_gives_the_right_hash
     take, log, owner = Take(frames=600), Log(), Owner()
     for record in log.append(take.start(), *take.chunks()[1:], after_ms=100):
         owner.feed([record])
-    assert owner.assembler.episodes[take.id].frontier == 600, "the hole at the head was given up"
+    assert owner.assembler.episodes[take.id].frontier.at == 600, "the hole at the head was given up"
     assert owner.assembler.episodes[take.id].stored, "and full blocks were freed"
     owner.feed(log.append(take.chunk(0, 10), take.end()))
     event = owner.store.event()

@@ -1,0 +1,63 @@
+"""Partition time and the deadlines of its episodes, which fire in the order of the log; reads no clock."""
+
+from __future__ import annotations
+
+import heapq
+from collections.abc import Callable, Mapping
+
+from kinestream.streams.assembly.closing import NEVER, closing
+from kinestream.streams.assembly.episode import CLOSING, Episode
+from kinestream.streams.assembly.values import Deadlines
+
+
+class Timetable:
+    """When each episode is looked at again. ``close``: called with an episode whose time has come, once."""
+
+    def __init__(self, episodes: Mapping[str, Episode], limits: Deadlines, close: Callable[[Episode], None]) -> None:
+        self._episodes, self._limits, self._close = episodes, limits, close
+        self._deadlines: list[tuple[int, str]] = []
+        #: partition time: the highest broker time so far, ms
+        self.time_ms = -1
+
+    def pass_time(self, broker_ms: int) -> None:
+        """Let the deadlines up to ``broker_ms`` fire."""
+        while self._deadlines and self._deadlines[0][0] <= broker_ms:
+            _, episode_id = heapq.heappop(self._deadlines)
+            episode = self._episodes.get(episode_id)
+            if episode is not None:
+                episode.wake_ms = NEVER
+                self.schedule(episode, broker_ms)
+        self.time_ms = max(self.time_ms, broker_ms)
+
+    def next_ms(self) -> int:
+        """Broker time at which something may be due; the far future if nothing is."""
+        return self._deadlines[0][0] if self._deadlines else NEVER
+
+    def schedule(self, episode: Episode, now_ms: int) -> None:
+        """Close the episode if it is due, else wake up when it may be.
+
+        ``now_ms`` is the record's own time: of those that had to wait, more are to come before the partition's.
+        """
+        if episode.phase == CLOSING:
+            return
+        due, status = closing(episode, self._limits)
+        if due <= now_ms:
+            self.close(episode, status, due)
+        else:
+            self._wake(episode, due)
+
+    def close(self, episode: Episode, status: str, due_ms: int) -> None:
+        """It closes, as what it became at ``due_ms``."""
+        episode.closing_status, episode.closed_ms, episode.phase = status, due_ms, CLOSING
+        self._close(episode)
+
+    def resume(self, episode: Episode) -> None:
+        """A restored episode: no deadline may fire before the log up to here is read again."""
+        newest = max(episode.ended_ms(), episode.heard_ms, episode.unnamed_ms, episode.late_ms)
+        self.time_ms = newest if self.time_ms < 0 else min(self.time_ms, newest)
+        self._wake(episode, closing(episode, self._limits)[0])
+
+    def _wake(self, episode: Episode, due_ms: int) -> None:
+        if due_ms < episode.wake_ms:
+            episode.wake_ms = due_ms
+            heapq.heappush(self._deadlines, (due_ms, episode.id))
