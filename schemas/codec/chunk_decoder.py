@@ -27,6 +27,8 @@ Part = Callable[[bytes, int, list[Any]], int]
 _FLOATS: Final = {"type": "array", "items": "float"}
 _DOUBLES: Final = {"type": "array", "items": "double"}
 _REQUIRED: Final = frozenset({"episode_id", "layout_id", "first_seq", "t0_ns", "offset_s"})
+#: The fields that our own schema begins with; a maker adds fields behind them.
+_OURS: Final = ("episode_id", "layout_id", "first_seq", "t0_ns", "offset_s", *JOINT_CHANNELS)
 _NO_STAMPS: Final = np.empty(0, np.float64)
 _F4: Final = np.dtype("<f4")
 _F8: Final = np.dtype("<f8")
@@ -52,11 +54,13 @@ def compile_chunk_decoder(writer: dict[str, Any]) -> Decoder | None:
     if not {field["name"] for field in writer["fields"]} >= _REQUIRED:
         return None
 
+    begins_as_ours = tuple(field["name"] for field in writer["fields"][: len(_OURS)]) == _OURS
+    read_head, rest = (_read_ours, plan[len(_OURS) :]) if begins_as_ours else (_read_nothing, plan)
+
     def decode(buf: bytes) -> FrameChunk:
-        chunk = FrameChunk("", b"", 0, 0, _NO_STAMPS)
-        pos = 5
         try:
-            for step in plan:
+            chunk, pos = read_head(buf)
+            for step in rest:
                 pos = step(buf, pos, chunk)
         except BROKEN as problem:
             raise DecodeError(DeadLetterReason.UNDECODABLE, f"not a FrameChunk: {problem}") from problem
@@ -66,6 +70,32 @@ def compile_chunk_decoder(writer: dict[str, Any]) -> Decoder | None:
         return chunk
 
     return decode
+
+
+def _read_nothing(buf: bytes) -> tuple[FrameChunk, int]:
+    return FrameChunk("", b"", 0, 0, _NO_STAMPS), 5
+
+
+def _read_ours(buf: bytes) -> tuple[FrameChunk, int]:
+    """The fields in ``_OURS`` without a call for each: what a step does, in half the time."""
+    if buf[5] == 72:  # 36 characters, the length of every UUID
+        episode_id, pos = buf[6:42].decode(), 42
+    else:
+        raw, pos = read_bytes(buf, 5)
+        episode_id = raw.decode()
+    layout_id = buf[pos : pos + 8]
+    first_seq, pos = read_long(buf, pos + 8)
+    t0_ns, pos = read_long(buf, pos)
+    offset_s, pos = read_array(buf, pos, _F8)
+    channels = {}
+    for name in JOINT_CHANNELS:
+        if buf[pos] == 0:
+            pos += 1
+        else:
+            values, pos = read_array(buf, pos, _F4)
+            if len(values):
+                channels[name] = values
+    return FrameChunk(episode_id, layout_id, first_seq, t0_ns, offset_s, channels), pos
 
 
 def check_stamps(chunk: FrameChunk) -> None:

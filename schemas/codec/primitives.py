@@ -35,7 +35,12 @@ def read_bytes(buf: bytes, pos: int) -> tuple[bytes, int]:
 
 def read_array(buf: bytes, pos: int, dtype: np.dtype[Any]) -> tuple[Any, int]:
     """An Avro array of floats; a view where it is one block, as every writer known makes it."""
-    count, pos = read_long(buf, pos)
+    low = buf[pos]
+    if low & 0x80 and not buf[pos + 1] & 0x80:  # 64 to 8191 values: nearly every array of a chunk
+        zigzag, pos = low & 0x7F | buf[pos + 1] << 7, pos + 2
+        count = zigzag >> 1 ^ -(zigzag & 1)
+    else:
+        count, pos = read_long(buf, pos)
     end = pos + count * dtype.itemsize
     if count > 0 and end < len(buf) and buf[end] == 0:
         return np.frombuffer(buf, dtype, count, pos), end + 1

@@ -90,6 +90,8 @@ def _discarded(episode: Episode, place: Place, versions: Iterator[int]) -> Close
 
 def missing_ranges(episode: Episode) -> list[tuple[int, int]]:
     """Frame numbers below n_total that are not there, as inclusive ranges, ascending."""
+    if episode.unique == episode.n_total:
+        return []
     ranges: list[tuple[int, int]] = []
     expected = 0
     for index in sorted((*episode.blocks, *episode.stored)):
