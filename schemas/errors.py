@@ -14,6 +14,7 @@ KinestreamError
 ├── FencedError           another process announces for this partition now
 ├── RefusedError          a row or message that store or broker will never take as it is
 ├── StoreError            the store cannot be started, reached or used
+│   └── StoreDeniedError  the store is there and refuses our account, or has not our database
 └── StackError            the local stack cannot be started or stopped
 """
 
@@ -80,6 +81,10 @@ class RefusedError(KinestreamError):
 
 class StoreError(KinestreamError):
     """The store cannot be started, reached or used."""
+
+
+class StoreDeniedError(StoreError):
+    """The store is there and refuses our account, or has not our database: waiting cures neither."""
 
 
 class StackError(KinestreamError):

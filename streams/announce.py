@@ -57,7 +57,8 @@ class Announcer:
 
     def outlet(self, place: Place) -> Outlet:
         """The producer that announces for a partition; to be opened before what is in flight there is read."""
-        return Outlet(self._settings, self._bootstrap, f"{self._settings.group}-{place.topic}-{place.partition}")
+        transactional_id = f"{self._settings.group}-{place.topic}-{place.partition}"
+        return Outlet(self._settings, self._bootstrap, transactional_id, [self._names["episodes"]])
 
     def publish(self, messages: Sequence[Message], timeout_s: float = 10.0) -> None:
         """Deliver all; raises :class:`BrokerError` when the broker did not acknowledge every one in time."""

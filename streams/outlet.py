@@ -26,8 +26,9 @@ class Outlet:
     Every method raises :class:`BrokerError` when the broker gave no answer: call it again, with the same messages.
     """
 
-    def __init__(self, settings: Settings, bootstrap: str, transactional_id: str) -> None:
+    def __init__(self, settings: Settings, bootstrap: str, transactional_id: str, topics: Sequence[str]) -> None:
         self.transactional_id = transactional_id
+        self._topics = topics
         self._producer = confluent_kafka.Producer(
             {
                 "bootstrap.servers": bootstrap,
@@ -47,6 +48,8 @@ class Outlet:
     def open(self) -> None:
         """Take the id over: whoever had it is fenced from now on, and what it left open is aborted."""
         self._call("take over", self._producer.init_transactions, ANSWER_S)
+        for topic in self._topics:  # where they are is asked now: the first event would wait 80 ms for it
+            self._call("look at topics", self._producer.list_topics, topic, ANSWER_S)
 
     def publish(self, messages: Sequence[Message]) -> None:
         """All of ``messages`` or none; they can be read when it returns.

@@ -7,7 +7,7 @@ import logging
 from collections.abc import Callable
 from typing import Any, TypeVar
 
-from kinestream.schemas.errors import BrokerError, StoreError
+from kinestream.schemas.errors import BrokerError, StoreDeniedError, StoreError
 from kinestream.schemas.registry import RegistryUnavailableError
 from kinestream.streams.store.client import is_passing
 
@@ -49,6 +49,8 @@ class Retry:
 
 def is_outage(problem: BaseException) -> bool:
     """Whether waiting may cure it: store, broker or registry are away, slow or full."""
+    if isinstance(problem, StoreDeniedError):
+        return False
     return isinstance(problem, BrokerError | StoreError | RegistryUnavailableError) or is_passing(problem)
 
 

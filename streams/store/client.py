@@ -10,7 +10,7 @@ import clickhouse_connect
 from clickhouse_connect.driver.client import Client
 from clickhouse_connect.driver.exceptions import ClickHouseError, DatabaseError
 
-from kinestream.schemas.errors import StoreError
+from kinestream.schemas.errors import StoreDeniedError, StoreError
 
 # Codes after which the same request may succeed later: timeouts, memory, too many parts, read-only replica.
 _PASSING = frozenset({159, 202, 209, 210, 241, 242, 243, 252, 319, 425, 999})
@@ -29,7 +29,8 @@ def connect(
     """A clickhouse-connect client that threads may share.
 
     ``database`` may be empty (none chosen). ``timeout_s`` bounds one request. Raises :class:`StoreError` with one
-    clear line when nobody answers at ``url``, the credentials are wrong or the database is not there.
+    clear line when nobody answers at ``url``; :class:`StoreDeniedError` when the credentials are wrong or the database
+    is not there.
     """
     where = urlsplit(url)
     if where.scheme not in ("http", "https") or not where.hostname:
@@ -51,7 +52,9 @@ def connect(
             settings=dict(settings or {}),
         )
     except ClickHouseError as problem:
-        raise StoreError(_reason(url, database, user, problem)) from problem
+        denied = isinstance(problem, DatabaseError) and not is_passing(problem)
+        kind = StoreDeniedError if denied else StoreError
+        raise kind(_reason(url, database, user, problem)) from problem
 
 
 def is_passing(problem: BaseException) -> bool:

@@ -15,6 +15,7 @@ import numpy as np
 import pyarrow as pa
 
 from kinestream.schemas.codec import Codec
+from kinestream.schemas.content_hash import BLOCK
 from kinestream.schemas.layout import JOINT_CHANNELS
 from kinestream.schemas.settings import Settings
 from kinestream.streams.assembly.values import BlockRow, JournalRow, Loaded, Place, Word
@@ -25,10 +26,13 @@ _EPOCH = date(1970, 1, 1)
 #: A journal row's version in the store: the owner's term above what the log says (68 G records of a partition).
 TERM_SHIFT: Final = 44
 _FACTS = "episode_id, toUInt16(stored_day) AS day, facts, start, marks, `end`"
-_BLOCK = (
+_OUTLINE = (
     "episode_id, robot_id, toUInt16(stored_day) AS day, block, last_offset, duplicates, conflicts, reordered, seq,"
-    " t_ns, broker_ms, position, velocity, effort, command, channel_names, channel_values, leaf_names, leaves"
+    " t_ns, broker_ms, leaf_names, leaves"
 )
+_BLOCK = f"{_OUTLINE}, position, velocity, effort, command, channel_names, channel_values"
+#: Where an episode's blocks are: stored_day, robot_id, episode_id.
+Key = tuple[int, str, str]
 
 
 class Store:
@@ -85,20 +89,43 @@ class Store:
         open_ = [_loaded(row, codec) for row in rows if row["phase"] != b"CLOSED"]
         return open_, [_journal(row) for row in rows if row["phase"] == b"CLOSED"]
 
-    def blocks(self, keys: Sequence[tuple[int, str, str]], only: Iterable[int] = ()) -> list[BlockRow]:
-        """Rows of ``frame_blocks`` of these (stored_day, robot_id, episode_id), ascending, the newest of each block."""
+    def blocks(self, keys: Sequence[Key], only: Iterable[int] = ()) -> list[BlockRow]:
+        """Rows of ``frame_blocks`` of these episodes, whole, ascending, the newest of each block."""
+        return self._blocks(_BLOCK, keys, "block IN {only:Array(UInt32)}" if only else "", {"only": list(only)})
+
+    def outlines(self, keys: Sequence[Key]) -> list[BlockRow]:
+        """The same of all their blocks, but full ones without their channels: what recovery begins with.
+
+        Values are nearly all of a row, and full blocks need none before they are judged again.
+        """
+        slim = self._blocks(_OUTLINE, keys)
+        partial = [(row.episode_id, row.block) for row in slim if len(row.seq) < BLOCK]
+        whole = {(row.episode_id, row.block): row for row in self.chosen(keys, partial)}
+        return [whole.get((row.episode_id, row.block), row) for row in slim]
+
+    def chosen(self, keys: Sequence[Key], blocks: Sequence[tuple[str, int]]) -> list[BlockRow]:
+        """Whole rows of these (episode_id, block), which are among ``keys``."""
+        if not blocks:
+            return []
+        wanted = {episode_id for episode_id, _ in blocks}
+        given = {"ids_of": [i for i, _ in blocks], "blocks_of": [number for _, number in blocks]}
+        which = "(episode_id, block) IN arrayZip({ids_of:Array(String)}, {blocks_of:Array(UInt32)})"
+        return self._blocks(_BLOCK, [key for key in keys if key[2] in wanted], which, given)
+
+    def _blocks(
+        self, columns: str, keys: Sequence[Key], which: str = "", given: Mapping[str, Any] | None = None
+    ) -> list[BlockRow]:
         if not keys:
             return []
         sql = (
-            f"SELECT {_BLOCK} FROM frame_blocks WHERE stored_day IN {{days:Array(Date)}} AND"
+            f"SELECT {columns} FROM frame_blocks WHERE stored_day IN {{days:Array(Date)}} AND"
             " robot_id IN {robots:Array(String)} AND episode_id IN {ids:Array(String)}"
-            + (" AND block IN {only:Array(UInt32)}" if only else "")
+            + (f" AND {which}" if which else "")
             + " ORDER BY episode_id, block, version DESC LIMIT 1 BY episode_id, block"
         )
         days, robots, ids = (sorted(set(column)) for column in zip(*keys, strict=True))
-        where = {"days": [_EPOCH + timedelta(int(d)) for d in days], "robots": robots, "ids": ids, "only": list(only)}
-        table = self._client.query_arrow(sql, parameters=where, use_strings=False)
-        return block_rows(table)
+        where = {"days": [_EPOCH + timedelta(int(d)) for d in days], "robots": robots, "ids": ids, **(given or {})}
+        return block_rows(self._client.query_arrow(sql, parameters=where, use_strings=False))
 
 
 def ranked(row: JournalRow, term: int) -> JournalRow:
@@ -111,17 +138,20 @@ def _where(place: Place) -> dict[str, Any]:
 
 
 def block_rows(table: pa.Table) -> list[BlockRow]:
-    """Rows of ``frame_blocks`` as arrays, float32 bit for bit."""
-    lists = {name: _Lists(table[name]) for name in ("seq", "t_ns", "broker_ms", *JOINT_CHANNELS)}
-    rest = table.drop_columns(list(lists)).drop_columns(["channel_values"]).to_pylist()
-    extras = _Nested(table["channel_values"])
+    """Rows of ``frame_blocks`` as arrays, float32 bit for bit; without channels where the columns are not there."""
+    named = [name for name in ("seq", "t_ns", "broker_ms", *JOINT_CHANNELS) if name in table.column_names]
+    lists = {name: _Lists(table[name]) for name in named}
+    further = "channel_values" in table.column_names
+    extras = _Nested(table["channel_values"]) if further else None
+    rest = table.drop_columns([*named, "channel_values"] if further else named).to_pylist()
     return [_block_row(row, i, lists, extras) for i, row in enumerate(rest)]
 
 
-def _block_row(row: Mapping[str, Any], i: int, lists: Mapping[str, _Lists], extras: _Nested) -> BlockRow:
+def _block_row(row: Mapping[str, Any], i: int, lists: Mapping[str, _Lists], extras: _Nested | None) -> BlockRow:
     seq = lists["seq"].of(i).astype(np.int64)
-    flat = {name: lists[name].of(i) for name in JOINT_CHANNELS}
-    flat |= {name.decode(): values for name, values in zip(row["channel_names"], extras.of(i), strict=True)}
+    flat = {name: lists[name].of(i) for name in JOINT_CHANNELS if name in lists}
+    if extras:
+        flat |= {name.decode(): values for name, values in zip(row["channel_names"], extras.of(i), strict=True)}
     channels = {name: np.ascontiguousarray(v.reshape(-1, len(seq)).T) for name, v in flat.items() if len(v)}
     leaves = {name.decode(): bytes(digest) for name, digest in zip(row["leaf_names"], row["leaves"], strict=True)}
     return BlockRow(

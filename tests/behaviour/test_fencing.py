@@ -17,7 +17,7 @@ from tests.reading import read_messages
 
 
 def outlet(broker: Broker, name: str) -> Outlet:
-    made = Outlet(Settings(), broker.bootstrap, name)
+    made = Outlet(Settings(), broker.bootstrap, name, [topic_name(EPISODES, broker.tenant)])
     made.open()
     return made
 
