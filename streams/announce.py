@@ -55,6 +55,11 @@ class Announcer:
             }
         )
 
+    def prepare(self) -> None:
+        """Ask the registry for what encoding needs, before anything waits for it."""
+        self._episodes.prepare("EpisodeCompleted")
+        self._findings.prepare("QualityFinding")
+
     def outlet(self, place: Place) -> Outlet:
         """The producer that announces for a partition; to be opened before what is in flight there is read."""
         transactional_id = f"{self._settings.group}-{place.topic}-{place.partition}"

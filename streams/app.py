@@ -86,6 +86,8 @@ async def _make_worker() -> Worker:
     cluster_id, partitions = await retry.call("reach the broker", describe, bootstrap, frame_topics)
     store = await retry.call("reach the store", Store, settings, clickhouse)
     registry = Registry(settings.registry)
+    announcer = Announcer(settings, bootstrap, registry)
+    await retry.call("ask the registry", announcer.prepare)
 
     async def commit(offsets: Mapping[tuple[str, int], int]) -> bool:
         return bool(await app.consumer.commit_watermarks({TP(*key): offset for key, offset in offsets.items()}))
@@ -93,7 +95,7 @@ async def _make_worker() -> Worker:
     return Worker(
         settings,
         store,
-        Announcer(settings, bootstrap, registry),
+        announcer,
         registry,
         cluster_id=cluster_id,
         partitions=partitions,

@@ -22,6 +22,11 @@ class Decoder:
         self._partitions = partitions
         self._placed: dict[bytes, int] = {}
 
+    def asks(self, records: Iterable[Any]) -> bool:
+        """Whether decoding these may wait for the registry."""
+        heads = {record.value[1:5] for record in records if record.value}
+        return not all(self._codec.knows(int.from_bytes(head, "big")) for head in heads)
+
     def decode(self, partition: int, records: Iterable[Any]) -> list[LogRecord | DeadLetter]:
         """In log order; ``records`` as the transport hands them."""
         decode = self._codec.decode

@@ -16,7 +16,7 @@ from typing import Any
 
 from kinestream.schemas.catalogue import FRAMES, topic_name
 from kinestream.schemas.codec import Codec
-from kinestream.schemas.registry import Registry, RegistryUnavailableError
+from kinestream.schemas.registry import Registry
 from kinestream.schemas.settings import Settings
 from kinestream.streams.announce import Announcer
 from kinestream.streams.assembly.partition import PartitionAssembler
@@ -153,11 +153,13 @@ class Worker:
                 self._wake.set()
 
     async def _decode(self, one: Assigned, fetch: Fetch) -> list[LogRecord | DeadLetter]:
-        """Decode in place; a schema whose registry is away is a pause, never a dead letter."""
-        try:
-            return one.decoder.decode(fetch.tp.partition, fetch.records)
-        except RegistryUnavailableError:
+        """Decode; where that asks the registry, in a thread: it may take seconds, and other partitions go on.
+
+        A registry that is away is a pause, never a dead letter.
+        """
+        if one.decoder.asks(fetch.records):
             return await self._retry.call("ask the registry", one.decoder.decode, fetch.tp.partition, fetch.records)
+        return one.decoder.decode(fetch.tp.partition, fetch.records)
 
     async def _feed(self, one: Assigned, records: list[LogRecord | DeadLetter], *, live: bool) -> None:
         assembler, codec = one.assembler, self._codecs[one.place.topic]

@@ -78,6 +78,15 @@ class Codec:
         record, decode = known
         return Decoded(record, decode(message), schema_id)
 
+    def knows(self, schema_id: int) -> bool:
+        """Whether records of this schema are decoded without asking the registry."""
+        return schema_id in self._by_id
+
+    def prepare(self, *records: str) -> None:
+        """Ask for what encoding these needs: later nothing waits for the registry."""
+        for record in records:
+            self._writer(record)
+
     def fingerprint(self, schema_id: int) -> str:
         """Canonical fingerprint (CRC-64-AVRO, hex) of the schema behind an id."""
         known = self._fingerprints.get(schema_id)
