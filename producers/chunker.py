@@ -9,7 +9,8 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from kinestream.producers.delivery import Delivery, Ledger
+from kinestream.producers.delivery import Ledger
+from kinestream.producers.link import Outlet
 from kinestream.producers.stamps import EXACT_SPAN_NS, near, offsets_s
 from kinestream.schemas.codec import Codec
 from kinestream.schemas.content_hash import ContentHasher
@@ -59,15 +60,16 @@ def chunk_capacity(layout: Layout, frames: int, max_bytes: int) -> int:
 class Chunker:
     """Collects frames, sends each chunk when it is full or cut, hashes what was sent. The caller locks."""
 
-    def __init__(self, layout: Layout, capacity: int, codec: Codec, delivery: Delivery, ledger: Ledger) -> None:
+    def __init__(self, layout: Layout, capacity: int, codec: Codec, outlet: Outlet, ledger: Ledger) -> None:
         self._episode_id, self._layout_id = ledger.episode_id, layout.layout_id
-        self._codec, self._delivery = codec, delivery
+        self._codec, self._outlet = codec, outlet
         self._ledger = ledger
         self._capacity = capacity
         self._stamps: Int64 = np.empty(capacity, np.int64)
         self._buffers = tuple(np.empty((capacity, c.width), np.float32) for c in layout.channels)
         self._names = tuple(c.name for c in layout.channels)
         self._hasher = ContentHasher(layout)
+        self._blocks = 0  # whole ones that were handed over
         self._held = 0
         self._sent = 0
         self._first_t_ns = 0
@@ -147,6 +149,8 @@ class Chunker:
     def _send(self, stamps: Int64, arrays: Sequence[Float32], *, wait: bool) -> None:
         channels = dict(zip(self._names, arrays, strict=True))
         chunk = FrameChunk(self._episode_id, self._layout_id, self._sent, int(stamps[0]), offsets_s(stamps), channels)
-        self._delivery.put(self._codec.encode_chunk(chunk), self._ledger, len(stamps), wait=wait)
+        blocks = self._hasher.closed(self._blocks)
+        self._outlet.put(self._codec.encode_chunk(chunk), self._ledger, len(stamps), wait=wait, blocks=blocks)
+        self._blocks += len(blocks)
         self._hasher.add(self._sent, stamps, channels)
         self._sent += len(stamps)

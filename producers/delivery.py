@@ -10,10 +10,10 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, Final
+from typing import Final
 
 from confluent_kafka import KafkaError, KafkaException, Message, Producer
 
@@ -34,12 +34,15 @@ class Ledger:
     """What one episode handed over and what of it the broker acknowledged."""
 
     episode_id: str = ""
+    number: int = 0
     records: int = 0
     bytes: int = 0
     frames: int = 0
     acked_records: int = 0
     acked_bytes: int = 0
     acked_frames: int = 0
+    #: frames that will not be lost: acknowledged, or, with a spool, kept on disk
+    promised: int = 0
 
     @property
     def whole(self) -> bool:
@@ -65,7 +68,7 @@ class Delivery:
         self._failure = ""
         self._trouble = ""
         self._closing = False
-        self._producer = _producer(kafka, settings, self._on_error)
+        self._producer = make_producer(kafka, settings, self._on_error)
 
     @property
     def pending_bytes(self) -> int:
@@ -81,8 +84,10 @@ class Delivery:
         """Whoever is blocked in :meth:`put` gets a :class:`DeliveryError`, now and later."""
         self._closing = True
 
-    def put(self, message: bytes, ledger: Ledger, frames: int = 0, *, wait: bool = True) -> None:
-        """Hand over one message; blocks while the buffer is full unless ``wait`` is False.
+    def put(
+        self, message: bytes, ledger: Ledger, frames: int = 0, *, wait: bool = True, blocks: Sequence[object] = ()
+    ) -> None:
+        """Hand over one message; blocks while the buffer is full unless ``wait`` is False. ``blocks`` are not used.
 
         Raises :class:`DeliveryError` once the producer has failed for good.
         """
@@ -124,6 +129,10 @@ class Delivery:
             self._producer.flush(min(left, _FLUSH_TURN_S))
         self._check()
 
+    def close(self, timeout_s: float, unsent: Sequence[Ledger]) -> None:
+        """As :meth:`flush`: what is not delivered then is lost with the process."""
+        self.flush(timeout_s, unsent)
+
     def _wait_for_room(self, size: int) -> None:
         began = said = time.monotonic()
         while self._pending_bytes and self._pending_bytes + size > self._limit:
@@ -151,6 +160,7 @@ class Delivery:
                 ledger.acked_records += 1
                 ledger.acked_bytes += size
                 ledger.acked_frames += frames
+                ledger.promised = ledger.acked_frames
                 back, self._trouble = self._trouble, ""
             elif not self._failure:
                 self._failure = f"{error.str()} ({error.name()})"
@@ -183,7 +193,8 @@ class Delivery:
         )
 
 
-def _producer(kafka: str, settings: Settings, on_error: Any) -> Producer:
+def make_producer(kafka: str, settings: Settings, on_error: Callable[[KafkaError], object]) -> Producer:
+    """An idempotent producer for a robot's records; ``on_error`` hears of its connections."""
     config = {
         "bootstrap.servers": kafka,
         "client.id": "kinestream-robot",

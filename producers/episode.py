@@ -21,7 +21,7 @@ from kinestream.producers.intake import Intake
 from kinestream.producers.labels import Labels
 from kinestream.producers.link import Link
 from kinestream.producers.stamps import AnchoredClock, stamp_ns, stamps_ns
-from kinestream.schemas.errors import ContractError, DeliveryError, LayoutError
+from kinestream.schemas.errors import ContractError, DeliveryError, LayoutError, SpoolError
 from kinestream.schemas.frames import Int64
 from kinestream.schemas.layout import Layout
 
@@ -54,7 +54,7 @@ class Episode:
         self._intake = Intake(link.declared)
         self._marks: list[bytes] = []
         self._chunker: Chunker | None = None
-        self.ledger: Final = Ledger(self.id)
+        self.ledger: Final = Ledger(self.id, number)
         self._ended = False
 
     @property
@@ -64,9 +64,9 @@ class Episode:
 
     @property
     def accepted(self) -> int:
-        """Frames the broker has acknowledged: what is promised not to be lost."""
-        self._link.delivery.poll(0)
-        return self.ledger.acked_frames
+        """Frames promised not to be lost: those on the spool's disk; without a spool, those the broker acknowledged."""
+        self._link.outlet.poll(0)
+        return self.ledger.promised
 
     @property
     def ended(self) -> bool:
@@ -95,8 +95,9 @@ class Episode:
 
         ``t``: int ns or float s since the epoch, UTC; omitted = the SDK's clock, monotonic from the episode's start.
         Values become the nearest float32. Raises :class:`LayoutError` before anything is taken if widths, dtypes,
-        stamp or the set of channels are wrong (the episode stays usable), :class:`DeliveryError` if the broker will
-        never take it. Blocks only while ``Settings.buffer_bytes`` wait for the broker.
+        stamp or the set of channels are wrong (the episode stays usable), :class:`SpoolFullError` while the spool or
+        its disk is full. Never waits for the network. (Without a spool: :class:`DeliveryError` if the broker will never
+        take it, and it blocks while ``Settings.buffer_bytes`` wait for the broker.)
         """
         with self._link.lock:
             self._must_be_open()
@@ -118,7 +119,8 @@ class Episode:
     ) -> None:
         """Take n frames: (n, J) each, further channels (n, width), ``t`` (n,) int ns or float s UTC; as :meth:`send`.
 
-        If it raises :class:`DeliveryError` or is interrupted, :attr:`frames` says how many were taken.
+        If it raises :class:`SpoolFullError` or :class:`DeliveryError`, or is interrupted, :attr:`frames` says how many
+        were taken.
         """
         with self._link.lock:
             self._must_be_open()
@@ -188,7 +190,7 @@ class Episode:
             return
         try:
             self.end("ABORTED", f"{type(problem).__name__}: {problem}")
-        except DeliveryError as undelivered:
+        except (DeliveryError, SpoolError) as undelivered:
             problem.add_note(f"Its episode {self.id} could not be ended: {undelivered}")
 
     def _must_be_open(self) -> None:
@@ -208,8 +210,8 @@ class Episode:
             if array.dtype != np.float32
         ]
         start = link.codec.encode("EpisodeStart", self._start(layout, t_ns, conversions))
-        chunker = Chunker(layout, capacity, link.codec, link.delivery, self.ledger)
-        link.delivery.put(start, self.ledger, wait=wait)
+        chunker = Chunker(layout, capacity, link.codec, link.outlet, self.ledger)
+        link.outlet.put(start, self.ledger, wait=wait)
         self._intake.fix(values)
         self._chunker = chunker
         self._send_marks()
@@ -236,7 +238,7 @@ class Episode:
 
     def _send_marks(self) -> None:
         while self._marks:
-            self._link.delivery.put(self._marks[0], self.ledger, wait=False)
+            self._link.outlet.put(self._marks[0], self.ledger, wait=False)
             del self._marks[0]
 
     def _send_end(self) -> None:
@@ -254,7 +256,7 @@ class Episode:
             "error_cause": self.error_cause[:_CAUSE_LENGTH],
             "restorable": self.restorable,
         }
-        self._link.delivery.put(self._link.codec.encode("EpisodeEnd", end), self.ledger, wait=False)
+        self._link.outlet.put(self._link.codec.encode("EpisodeEnd", end), self.ledger, wait=False)
 
 
 def _take_slabs(chunker: Chunker, stamps: Int64, arrays: list[NDArray[Any]]) -> None:

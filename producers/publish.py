@@ -120,6 +120,7 @@ class _Sender:
                 channels={channel.name: channel for channel in recorded.channels},
                 kafka=self._kafka,
                 lane="bulk",
+                spool=None,  # the recording is the spool: whoever is interrupted publishes it again
                 settings=self._settings,
             )
         return self._robot

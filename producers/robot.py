@@ -1,4 +1,4 @@
-"""The robot SDK's front door: one robot, one boot, one episode at a time; never writes to disk, never reads a topic."""
+"""The robot SDK's front door: one robot, one boot, one episode at a time; never touches a disk or a topic itself."""
 
 from __future__ import annotations
 
@@ -7,7 +7,9 @@ import logging
 import threading
 import time
 import uuid
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict
+from pathlib import Path
 from types import TracebackType
 from typing import Final, Literal, Unpack
 
@@ -15,20 +17,32 @@ from kinestream.producers.delivery import Delivery, Ledger
 from kinestream.producers.episode import Episode
 from kinestream.producers.intake import ChannelLike, declared_channels
 from kinestream.producers.labels import EpisodeLabels, Labels
-from kinestream.producers.link import Link
+from kinestream.producers.link import Link, Outlet
+from kinestream.producers.spool.outlet import SpooledDelivery
+from kinestream.producers.spool.places import spool_folder
+from kinestream.producers.spool.store import Owner, Spool
+from kinestream.producers.status import robot_status
 from kinestream.schemas.catalogue import FRAMES, FRAMES_BULK, topic_name
 from kinestream.schemas.codec import Codec
-from kinestream.schemas.errors import ContractError, DeliveryError, LayoutError, SettingError
+from kinestream.schemas.errors import (
+    ContractError,
+    DeliveryError,
+    LayoutError,
+    SettingError,
+    SpoolError,
+)
 from kinestream.schemas.models import find_model
 from kinestream.schemas.registry import Registry
 from kinestream.schemas.settings import Settings
 
 log = logging.getLogger("kinestream.robot")
 
-#: Unsent episodes a RobotStatus names, at most (the oldest).
-UNSENT_NAMED: Final = 50
+#: ``spool=DEFAULT_SPOOL``: the robot's own folder below Settings.spool or the user's data folder.
+DEFAULT_SPOOL: Final = ""
 #: Seconds the last flush of a program that forgot to close its robot may take.
 _AT_EXIT_S: Final = 5.0
+#: Share of Settings.chunk_ms after which a partial chunk is cut: the rest is for its way into the spool.
+_CUT_SHARE: Final = 0.95
 #: Longest sleep of the background thread, s: how soon close() is noticed.
 _NAP_S: Final = 0.1
 
@@ -39,8 +53,12 @@ class Robot:
     ``joints``: canonical names in the order of the arrays; omitted = all actuated joints of the described model.
     ``channels``: further signals by name (a :class:`Channel`, element names, or a width); an episode may send any of
     them. ``kafka``: bootstrap servers (default ``KINESTREAM_KAFKA``). ``lane``: ``bulk`` for recordings.
-    Raises :class:`LayoutError` for joints or channels that do not fit, :class:`SettingError` without a broker.
-    Needs no broker to be up: what it cannot deliver waits in memory (``Settings.buffer_bytes``).
+    ``spool``: the folder on disk that keeps every frame until the hub has it, by default one of its own a robot;
+    ``None`` keeps them in memory (``Settings.buffer_bytes``), and what the process held when it dies is gone.
+    ``durable="power"`` writes through to the disk: no promised frame is lost with the power either.
+    ``on_trouble(text)`` is called when frames cannot be delivered, and with an empty text when they can again.
+    Raises :class:`LayoutError` for joints or channels that do not fit, :class:`SettingError` without a broker,
+    :class:`SpoolError` for a spool that is in use or cannot be made. Needs no broker to be up.
     """
 
     def __init__(
@@ -53,34 +71,51 @@ class Robot:
         kafka: str | None = None,
         rate_hz: float = 0.0,
         lane: Literal["live", "bulk"] = "live",
+        spool: Path | str | None = DEFAULT_SPOOL,
+        durable: Literal["process", "power"] = "process",
+        on_trouble: Callable[[str], None] = lambda _: None,
         settings: Settings | None = None,
     ) -> None:
         settings = Settings.from_env() if settings is None else settings
-        if lane not in ("live", "bulk"):
-            raise SettingError(f"lane={lane!r}: allowed are live and bulk")
+        _one_of("lane", lane, ("live", "bulk"))
+        _one_of("durable", durable, ("process", "power"))
         live = lane == "live"
         topic = topic_name(FRAMES if live else FRAMES_BULK, settings.tenant)
         named = _joints(model_id, joints)
+        declared = declared_channels(named, channels or {})
+        owner = Owner(
+            settings.tenant, _text("robot_id", robot_id), _text("model_id", model_id), boot_id=str(uuid.uuid4())
+        )
+        self._identity = asdict(owner)
+        self._episode: Episode | None = None
+        self._spooled: SpooledDelivery | None = None
+        outlet: Outlet
+        broker = _broker(kafka, settings)
+        if spool is None:
+            outlet = Delivery(broker, topic, robot_id, settings)
+            self._number = time.time_ns() // 1_000_000
+        else:
+            folder = Path(spool) if spool else spool_folder(settings, robot_id)
+            opened = Spool(folder, owner, power=durable == "power")
+            outlet = self._spooled = SpooledDelivery(
+                opened, broker, settings, self._status, lane="" if live else lane, on_trouble=on_trouble
+            )
+            self._number = opened.next_number
         self._link = Link(
-            tenant=settings.tenant,
-            robot_id=_text("robot_id", robot_id),
-            model_id=_text("model_id", model_id),
-            boot_id=str(uuid.uuid4()),
+            **self._identity,
             joints=named,
-            declared=declared_channels(named, channels or {}),
-            codec=Codec(Registry(settings.registry), topic),
-            delivery=Delivery(_broker(kafka, settings), topic, robot_id, settings),
+            declared=declared,
+            codec=Codec(Registry(settings.registry if spool is None else ""), topic),
+            outlet=outlet,
             chunk_frames=settings.chunk_frames if live else settings.bulk_chunk_frames,
             chunk_bytes=settings.chunk_bytes,
         )
         self._rate_hz = rate_hz
-        self._number = time.time_ns() // 1_000_000
-        self._episode: Episode | None = None
         self._unsent: dict[str, Ledger] = {}
-        self._status = Ledger()
+        self._status_ledger = Ledger()
         self._status_every_s = settings.status_interval_s
-        self._cut_after_s = settings.chunk_ms / 1000 if live else float("inf")
-        self._closed = threading.Event()
+        self._cut_after_s = _CUT_SHARE * settings.chunk_ms / 1000 if live else float("inf")
+        self._closed, self._stop = threading.Event(), threading.Event()
         self._thread = threading.Thread(target=self._run, name=f"robot-{robot_id}", daemon=True)
         self._thread.start()
         atexit.register(self._at_exit)
@@ -98,10 +133,20 @@ class Robot:
     @property
     def buffered_bytes(self) -> int:
         """Bytes the broker has not acknowledged."""
-        return self._link.delivery.pending_bytes
+        return self._link.outlet.pending_bytes
+
+    @property
+    def spool_bytes(self) -> int:
+        """Bytes in the spool, sent or not; 0 without one."""
+        return self._spooled.held_bytes if self._spooled else 0
+
+    @property
+    def trouble(self) -> str:
+        """Why frames are not delivered or not kept, in a sentence; empty while all is well or without a spool."""
+        return self._spooled.trouble if self._spooled else ""
 
     def episode(self, **labels: Unpack[EpisodeLabels]) -> Episode:
-        """Begin a take; raises :class:`ContractError` while another is being recorded."""
+        """Begin a take; raises :class:`ContractError` while another is being recorded, SpoolFullError at the bound."""
         with self._link.lock:
             if self._closed.is_set():
                 raise ContractError(f"robot {self.robot_id} is closed: make a new Robot")
@@ -110,6 +155,8 @@ class Robot:
                     f"robot {self.robot_id} is recording episode {self._episode.id}: a robot records one at a time;"
                     " end it first"
                 )
+            if self._spooled:
+                self._spooled.admit()
             labels.setdefault("nominal_rate_hz", self._rate_hz)
             self._episode = Episode(self._link, self._number, Labels(**labels), self._on_end)
             self._number += 1
@@ -118,7 +165,7 @@ class Robot:
     def flush(self, timeout: float = 30.0) -> None:
         """Send what is held and wait until the broker has all of it; ``timeout`` in s.
 
-        Raises :class:`DeliveryError` naming what is not delivered (it stays in memory).
+        Raises :class:`DeliveryError` naming what is not delivered (it stays in the spool, or in memory).
         """
         deadline = time.monotonic() + timeout
         if self._link.lock.acquire(timeout=timeout):  # a send() that is blocked in another thread keeps it
@@ -127,21 +174,31 @@ class Robot:
                     self._episode.cut_if_older(float("inf"))
             finally:
                 self._link.lock.release()
-        self._link.delivery.flush(max(deadline - time.monotonic(), 0.0), self._ledgers())
+        self._link.outlet.flush(max(deadline - time.monotonic(), 0.0), self._ledgers())
 
     def close(self, timeout: float = 30.0) -> None:
-        """End a take left open (ABORTED), flush, and stop; a second call does nothing. Raises as :meth:`flush`."""
+        """End a take left open (ABORTED), deliver, and stop; a second call does nothing.
+
+        With a spool it waits for a broker that answers, for ``timeout`` s at most; what is not delivered then stays in
+        the spool for the next start. Raises :class:`SpoolError` if something could not be kept; without a spool as
+        :meth:`flush`.
+        """
         if self._closed.is_set():
             return
         self._closed.set()
         atexit.unregister(self._at_exit)
-        self._link.delivery.stop_waiting()
+        self._link.outlet.stop_waiting()
+        if not self._spooled:
+            self._stop.set()
         try:
             if self._episode is not None:
                 self._episode.end("ABORTED", "the robot was closed before the episode ended")
-            self._link.delivery.flush(timeout, self._ledgers())
         finally:
-            self._thread.join()
+            try:
+                self._link.outlet.close(timeout, self._ledgers())
+            finally:
+                self._stop.set()
+                self._thread.join()
 
     def __enter__(self) -> Robot:
         return self
@@ -151,7 +208,7 @@ class Robot:
     ) -> None:
         try:
             self.close()
-        except DeliveryError as undelivered:
+        except (DeliveryError, SpoolError) as undelivered:
             if problem is None:
                 raise
             problem.add_note(str(undelivered))
@@ -159,15 +216,16 @@ class Robot:
     def _at_exit(self) -> None:
         try:
             self.close(_AT_EXIT_S)
-        except DeliveryError as problem:
+        except (DeliveryError, SpoolError) as problem:
             log.error("at the end of the program: %s", problem)
 
     def _on_end(self, episode: Episode) -> None:
-        self._unsent[episode.id] = episode.ledger
+        if not self._spooled:
+            self._unsent[episode.id] = episode.ledger
         self._episode = None
 
     def _ledgers(self) -> list[Ledger]:
-        """Of episodes the broker does not have whole, the oldest first."""
+        """Without a spool: of episodes the broker does not have whole, the oldest first."""
         for ledger in list(self._unsent.values()):
             if ledger.whole:
                 self._unsent.pop(ledger.episode_id, None)
@@ -177,20 +235,20 @@ class Robot:
     def _run(self) -> None:
         status_due = 0.0
         try:
-            while not self._closed.is_set():
+            while not self._stop.is_set():
                 now = time.monotonic()
-                if now >= status_due:
+                if now >= status_due and not self._spooled:
                     self._send_status()
                     status_due = now + self._status_every_s
-                wait = min(self._cut_old(now), status_due - now, _NAP_S)
-                self._link.delivery.poll(max(wait, 0.001))
+                wait = min(self._cut_old(now), max(status_due - now, 0.0) or _NAP_S, _NAP_S)
+                self._link.outlet.poll(max(wait, 0.001))
         except DeliveryError as problem:
             log.error("robot %s: %s", self.robot_id, problem)
 
     def _cut_old(self, now: float) -> float:
         """Send a partial chunk that is old enough; seconds until the next look. Never blocks and never waits."""
         lock, episode = self._link.lock, self._episode
-        if episode is None or not self._link.delivery.has_room:
+        if episode is None or not self._link.outlet.has_room:
             return self._cut_after_s
         if not lock.acquire(blocking=False):  # send() is at work; it may be waiting for the broker
             return 0.005
@@ -200,26 +258,15 @@ class Robot:
             lock.release()
         return since + self._cut_after_s - now if since else self._cut_after_s
 
-    def _send_status(self) -> None:
-        if not self._status.whole:  # one at a time: an outage must not fill the buffer with old words
-            return
+    def _status(self, unsent: list[str], pending_bytes: int) -> dict[str, object]:
         recording = self._episode
-        unsent = [
-            ledger.episode_id for ledger in self._ledgers() if recording is None or ledger is not recording.ledger
-        ]
-        status = {
-            "tenant": self._link.tenant,
-            "robot_id": self.robot_id,
-            "model_id": self._link.model_id,
-            "boot_id": self.boot_id,
-            "sent_at_ns": time.time_ns(),
-            "recording": recording.id if recording else "",
-            "unsent_episodes": unsent[:UNSENT_NAMED],
-            "buffered_bytes": self.buffered_bytes,
-            "clock_source": "SYSTEM",
-            "clock_offset_s": None,
-        }
-        self._link.delivery.put(self._link.codec.encode("RobotStatus", status), self._status, wait=False)
+        return robot_status(self._identity, recording.id if recording else "", unsent, pending_bytes)
+
+    def _send_status(self) -> None:
+        """Without a spool; one at a time: an outage must not fill the buffer with old words."""
+        if self._status_ledger.whole:
+            status = self._status([ledger.episode_id for ledger in self._ledgers()], self.buffered_bytes)
+            self._link.outlet.put(self._link.codec.encode("RobotStatus", status), self._status_ledger, wait=False)
 
 
 def _joints(model_id: str, joints: Sequence[str] | None) -> tuple[str, ...]:
@@ -240,6 +287,11 @@ def _broker(kafka: str | None, settings: Settings) -> str:
     if not broker:
         raise SettingError("no broker: give kafka='host:port' or set KINESTREAM_KAFKA (`kinestream status` shows it)")
     return broker
+
+
+def _one_of(what: str, value: str, allowed: tuple[str, ...]) -> None:
+    if value not in allowed:
+        raise SettingError(f"{what}={value!r}: allowed are {' and '.join(allowed)}")
 
 
 def _text(what: str, value: str) -> str:

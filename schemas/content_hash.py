@@ -80,6 +80,10 @@ class ContentHasher:
             if self._n % BLOCK == 0:
                 self._close_block(BLOCK)
 
+    def closed(self, first: int) -> list[HashedBlock]:
+        """The whole blocks from number ``first`` on."""
+        return self._blocks[first:]
+
     def hexdigest(self, n_total: int | None = None) -> str:
         """The hash of all frames so far; ``n_total`` as the end mark will say it (default: their number)."""
         blocks = list(self._blocks)

@@ -9,6 +9,8 @@ KinestreamError
 │   └── RulesError        a rules file that cannot be applied
 ├── RecordingError        a file or folder that cannot be read as a recording
 ├── DeliveryError         the broker will not take what a robot sent
+├── SpoolError            a robot's spool on disk cannot be used
+│   └── SpoolFullError    it takes no more: its bound or the disk's
 ├── BrokerError           the broker cannot be started, reached or used
 │   └── KafkaUnavailableError  this machine cannot get Apache Kafka: no network for its jars, or no Java
 ├── FencedError           another process announces for this partition now
@@ -61,6 +63,14 @@ class RecordingError(KinestreamError):
 
 class DeliveryError(KinestreamError):
     """The broker will not take what a robot sent."""
+
+
+class SpoolError(KinestreamError):
+    """A robot's spool on disk cannot be used."""
+
+
+class SpoolFullError(SpoolError):
+    """A robot's spool takes no more: it is at its bound, or its disk is."""
 
 
 class BrokerError(KinestreamError):

@@ -67,14 +67,20 @@ class Registry:
 
     def id_of(self, topic: str, record: str) -> int:
         """Id under which the newest committed version of ``record`` is written to ``topic``."""
-        schema_id, schema = latest_schema(record)
+        return self.id_for(topic, latest_schema(record)[0])
+
+    def id_for(self, topic: str, committed_id: int) -> int:
+        """Id under which what was encoded with a committed id is written to ``topic``: without a registry, the same."""
         if not self._url:
-            return schema_id
-        key = (topic, record)
+            return committed_id
+        name = committed_ids()[committed_id]
+        key = (topic, name)
         with self._lock:
             if key not in self._ids:
-                body = json.dumps({"schema": json.dumps(schema), "schemaType": "AVRO"}).encode()
-                self._ids[key] = int(self._ask(f"/subjects/{subject_name(topic, record)}", "id", body))
+                schema = json.dumps(committed_schema(name))
+                body = json.dumps({"schema": schema, "schemaType": "AVRO"}).encode()
+                subject = subject_name(topic, name.rpartition(".v")[0])
+                self._ids[key] = int(self._ask(f"/subjects/{subject}", "id", body))
             return self._ids[key]
 
     def schema(self, schema_id: int) -> Schema:

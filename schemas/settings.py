@@ -67,7 +67,17 @@ class Settings:
     bulk_chunk_frames: int = 64
     #: bytes in a chunk, at most
     chunk_bytes: int = 256_000
-    #: memory a robot holds while the broker is away, bytes; then send() blocks
+    #: folder of the robots' spools, one a tenant and robot; empty = kinestream/spool in the user's data folder
+    spool: str = ""
+    #: bytes a spool holds before it refuses new episodes ...
+    spool_bytes: int = 2_000_000_000
+    #: ... and by how many the episode being recorded may pass that
+    spool_reserve_bytes: int = 200_000_000
+    #: seconds an acknowledged frame stays in the spool without a receipt
+    spool_keep_s: float = 600.0
+    #: seconds before the broker is reached in which a take may have begun and still go live, not bulk
+    live_within_s: float = 5.0
+    #: memory a robot without a spool holds while the broker is away, bytes; then send() blocks
     buffer_bytes: int = 64_000_000
     #: how long librdkafka keeps trying to deliver, ms: longer than any outage
     message_timeout_ms: int = 7 * 24 * 3600 * 1000

@@ -1,3 +1,9 @@
 """Which fixtures exist: they live in tests/plugins, one file a subject."""
 
-pytest_plugins = ["tests.plugins.broker", "tests.plugins.recordings", "tests.plugins.store", "tests.plugins.worker"]
+pytest_plugins = [
+    "tests.plugins.broker",
+    "tests.plugins.recordings",
+    "tests.plugins.spool",
+    "tests.plugins.store",
+    "tests.plugins.worker",
+]

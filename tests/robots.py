@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -32,7 +32,9 @@ class Kept:
         self.refuse: BaseException | None = None
         self.has_room = True
 
-    def put(self, message: bytes, ledger: Ledger, frames: int = 0, *, wait: bool = True) -> None:
+    def put(
+        self, message: bytes, ledger: Ledger, frames: int = 0, *, wait: bool = True, blocks: Sequence[Any] = ()
+    ) -> None:
         if self.refuse is not None:
             raise self.refuse
         self.messages.append(message)
@@ -69,7 +71,7 @@ def kept_episode(
         joints=joints,
         declared=declared_channels(joints, channels or {}),
         codec=Codec(Registry(), TOPIC),
-        delivery=kept,  # type: ignore[arg-type]
+        outlet=kept,  # type: ignore[arg-type]
         chunk_frames=chunk_frames,
         chunk_bytes=chunk_bytes,
     )

@@ -9,13 +9,14 @@ import sys
 import threading
 import time
 from collections.abc import Iterator, Sequence
+from pathlib import Path
 from typing import TextIO
 
 from kinestream.producers.fleet.floor import MODELS, Floor
 from kinestream.producers.fleet.report import Report
 from kinestream.producers.fleet.shift import Station, work
 from kinestream.producers.robot import Robot
-from kinestream.schemas.errors import DeliveryError, KinestreamError
+from kinestream.schemas.errors import DeliveryError, KinestreamError, SpoolError
 from kinestream.schemas.settings import Settings
 
 
@@ -47,7 +48,17 @@ def _run(floor: Floor, report: Report, settings: Settings, options: argparse.Nam
         for post in floor.posts:
             model_id = post.model.model_id
             kafka = options.kafka or None
-            robots.append(Robot(post.robot_id, model_id=model_id, kafka=kafka, rate_hz=options.rate, settings=settings))
+            spool = Path(options.spool) / post.robot_id if options.spool else None
+            robots.append(
+                Robot(
+                    post.robot_id,
+                    model_id=model_id,
+                    kafka=kafka,
+                    rate_hz=options.rate,
+                    spool=spool,
+                    settings=settings,
+                )
+            )
         stations = [Station(post, robot, floor, report) for post, robot in zip(floor.posts, robots, strict=True)]
         work(stations, options.seconds, stop)
     finally:
@@ -69,7 +80,7 @@ def _close(robots: Sequence[Robot], timeout: float) -> list[str]:
     for robot in robots:
         try:
             robot.close(max(deadline - time.monotonic(), 0.1))
-        except DeliveryError as problem:
+        except (DeliveryError, SpoolError) as problem:
             undelivered.append(str(problem))
     return undelivered
 
@@ -110,6 +121,7 @@ def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--report", default="-", help="file of JSON lines (- is standard output)")
     parser.add_argument("--kafka", default="", help="bootstrap servers (KINESTREAM_KAFKA)")
     parser.add_argument("--models", default="", help="model ids, separated by commas (eight of them)")
+    parser.add_argument("--spool", default="", help="folder of spools, one a robot (none: frames are kept in memory)")
     parser.add_argument("--flush-timeout", type=float, default=30.0, help="seconds the broker is waited for at the end")
     return parser.parse_args(arguments)
 

@@ -57,6 +57,7 @@ def test_every_block_runs_in_order(recordings: Path, tmp_path: Path) -> None:
     environment |= {
         "PATH": f"{Path(sys.executable).parent}:{environment['PATH']}",
         "KINESTREAM_HOME": str(tmp_path / "home"),
+        "KINESTREAM_SPOOL": str(tmp_path / "spool"),
     }
     try:
         done = subprocess.run(

@@ -7,6 +7,7 @@ import sys
 import threading
 from collections.abc import Sequence
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -15,15 +16,24 @@ from confluent_kafka.admin import AdminClient, NewTopic
 from kinestream import DeliveryError, Robot, Settings
 from kinestream.schemas.catalogue import FRAMES, FRAMES_BULK, PARTITIONS, topic_name
 from kinestream.schemas.codec import Decoded
+from kinestream.schemas.murmur2 import murmur2, partition_of
 from tests.plugins.broker import Broker
 from tests.robots import read_topic, received_hash, values, wait_until
 
 JOINTS = ["hip", "knee", "ankle"]
 
 
-def robot(broker: Broker, robot_id: str = "r1", lane: str = "live", **settings: float) -> Robot:
+def robot(broker: Broker, robot_id: str = "r1", lane: str = "live", spool: str | None = "", **settings: float) -> Robot:
     own = Settings(tenant=broker.tenant, **settings)  # type: ignore[arg-type]
-    return Robot(robot_id, model_id="m1", joints=JOINTS, kafka=broker.bootstrap, lane=lane, settings=own)  # type: ignore[arg-type]
+    return Robot(
+        robot_id,
+        model_id="m1",
+        joints=JOINTS,
+        kafka=broker.bootstrap,
+        lane=lane,  # type: ignore[arg-type]
+        spool=spool,
+        settings=own,
+    )
 
 
 def ends(n: int) -> object:
@@ -37,22 +47,6 @@ def of(came: Sequence[Decoded], record: str, episode_id: str) -> list:
         if one.record == record
         and (one.value.episode_id if record == "FrameChunk" else one.value["episode_id"]) == episode_id
     ]
-
-
-def murmur2(key: bytes) -> int:
-    """Apache Kafka's Utils.murmur2, written from its definition: the partition a JVM client would choose."""
-    mask, m = 0xFFFFFFFF, 0x5BD1E995
-    h = 0x9747B28C ^ len(key)
-    whole = len(key) // 4 * 4
-    for at in range(0, whole, 4):
-        k = int.from_bytes(key[at : at + 4], "little") * m & mask
-        k = (k ^ k >> 24) * m & mask
-        h = h * m & mask ^ k
-    tail = key[whole:]
-    if tail:
-        h = (h ^ int.from_bytes(tail, "little")) * m & mask
-    h = (h ^ h >> 13) * m & mask
-    return h ^ h >> 15
 
 
 def test_murmur2_is_the_jvms():
@@ -91,7 +85,7 @@ def test_every_robot_lands_on_the_partition_a_jvm_client_would_choose(broker: Br
     _, messages = read_topic(broker.bootstrap, topic_name(FRAMES, broker.tenant), ends(8))
     partitions = PARTITIONS if broker.kind == "kafka" else 4  # the test broker makes every topic with 4
     found = {message.key().decode(): message.partition() for message in messages}
-    assert found == {name: (murmur2(name.encode()) & 0x7FFFFFFF) % partitions for name in names}
+    assert found == {name: partition_of(name.encode(), partitions) for name in names}
 
 
 def test_an_exception_ends_the_take_aborted_and_its_frames_are_kept(broker: Broker):
@@ -171,11 +165,12 @@ def came_start(came: Sequence[Decoded]) -> dict:
     return next(one.value for one in came if one.record == "EpisodeStart")
 
 
-def test_a_program_that_forgets_to_close_its_robot_still_delivers(broker: Broker):
+def test_a_program_that_forgets_to_close_its_robot_still_delivers(broker: Broker, spools: Path):
     program = f"""
 import kinestream
 settings = kinestream.Settings(tenant={broker.tenant!r})
-robot = kinestream.Robot("r1", model_id="m1", joints=["a"], kafka={broker.bootstrap!r}, settings=settings)
+robot = kinestream.Robot("r1", model_id="m1", joints=["a"], kafka={broker.bootstrap!r}, spool={str(spools)!r},
+    settings=settings)
 robot.episode().send([1.0])
 """
     subprocess.run([sys.executable, "-c", program], check=True, timeout=60)
@@ -184,11 +179,12 @@ robot.episode().send([1.0])
     assert (end["outcome"], end["n_total"]) == ("ABORTED", 1)
 
 
-def test_ctrl_c_ends_the_take_aborted_and_delivers_it(broker: Broker):
+def test_ctrl_c_ends_the_take_aborted_and_delivers_it(broker: Broker, spools: Path):
     program = f"""
 import kinestream, threading
 settings = kinestream.Settings(tenant={broker.tenant!r})
-with kinestream.Robot("r1", model_id="m1", joints=["a"], kafka={broker.bootstrap!r}, settings=settings) as robot:
+with kinestream.Robot("r1", model_id="m1", joints=["a"], kafka={broker.bootstrap!r}, spool={str(spools)!r},
+    settings=settings) as robot:
     with robot.episode() as episode:
         episode.send([1.0])
         print("recording", flush=True)
@@ -213,7 +209,7 @@ def test_a_message_the_broker_refuses_is_an_error_with_what_to_do(kafka_broker: 
     topic = NewTopic(topic_name(FRAMES, small.tenant), 1, config={"max.message.bytes": "400"})
     admin = AdminClient({"bootstrap.servers": small.bootstrap})
     admin.create_topics([topic])[topic.topic].result(30)
-    sender = robot(small)
+    sender = robot(small, spool=None)
     sender.episode().end()  # its start is larger than the topic takes
     with pytest.raises(DeliveryError, match=r"takes no more: .*MSG_SIZE_TOO_LARGE.*start the robot again"):
         sender.flush()

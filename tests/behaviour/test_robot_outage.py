@@ -1,4 +1,4 @@
-"""A broker killed under a recording robot: nothing is lost, and the robot goes on by itself."""
+"""A broker killed under a recording robot without a spool: nothing is lost, and the robot goes on by itself."""
 
 from __future__ import annotations
 
@@ -83,7 +83,7 @@ def test_a_broker_killed_and_started_again_loses_nothing(
         first = stack.enter_context(own_kafka(tmp_path / "kafka", port))
         ensure_topics(f"127.0.0.1:{port}", "outage")
         robot = stack.enter_context(
-            Robot("r1", model_id="m1", joints=JOINTS, kafka=f"127.0.0.1:{port}", settings=settings)
+            Robot("r1", model_id="m1", joints=JOINTS, kafka=f"127.0.0.1:{port}", spool=None, settings=settings)
         )
         recorder = Recorder(robot)
         recorder.start()

@@ -92,7 +92,8 @@ def test_a_robot_knows_its_models_and_publishes_a_take(bare: Bare, test_broker: 
     program = f"""
 import kinestream
 settings = kinestream.Settings(tenant={test_broker.tenant!r})
-with kinestream.Robot("r1", model_id="unitree-g1-29-dof", kafka={test_broker.bootstrap!r}, settings=settings) as robot:
+with kinestream.Robot("r1", model_id="unitree-g1-29-dof", kafka={test_broker.bootstrap!r}, spool="spool",
+                      settings=settings) as robot:
     with robot.episode(skill="grasp", area="household") as episode:
         for i in range(25):
             episode.send([i] * 29, t=i)

@@ -34,8 +34,11 @@ def test_an_overlapping_episode_survives_a_kill_after_the_other_was_announced(pi
     pipeline.start()
     settings = pipeline.settings
     # One robot id each, but one partition: both sit on the same log.
-    first = Robot("r1", model_id="unitree-g1-29-dof", joints=JOINTS, settings=settings, rate_hz=100)
-    with first, Robot("r1", model_id="unitree-g1-29-dof", joints=JOINTS, settings=settings, rate_hz=100) as second:
+    first = Robot("r1", model_id="unitree-g1-29-dof", joints=JOINTS, spool=None, settings=settings, rate_hz=100)
+    with (
+        first,
+        Robot("r1", model_id="unitree-g1-29-dof", joints=JOINTS, spool=None, settings=settings, rate_hz=100) as second,
+    ):
         early = second.episode(skill="place")
         with early as long:
             send(long, 0, 150)

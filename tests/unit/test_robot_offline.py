@@ -1,4 +1,4 @@
-"""A robot whose broker does not answer: bounded memory, a word about it, and clear errors."""
+"""A robot without a spool whose broker does not answer: bounded memory, a word about it, and clear errors."""
 
 from __future__ import annotations
 
@@ -23,6 +23,7 @@ def offline_robot(**settings: Any) -> Robot:
         model_id="m1",
         joints=["hip", "knee", "ankle"],
         kafka=f"127.0.0.1:{free_port()}",
+        spool=None,
         settings=Settings(**settings),
     )
 
@@ -131,7 +132,7 @@ def test_a_robot_described_wrongly_is_refused(arguments: dict[str, Any], message
 
 
 def test_the_joints_of_a_described_model_need_not_be_given():
-    robot = Robot("r1", model_id="unitree-g1-29-dof", kafka="127.0.0.1:1", settings=Settings())
+    robot = Robot("r1", model_id="unitree-g1-29-dof", kafka="127.0.0.1:1", spool=None, settings=Settings())
     with pytest.raises(LayoutError, match=r"\(29,\) is needed"):
         robot.episode().send(FRAME)
     close_undelivered(robot)

@@ -1,0 +1,190 @@
+"""The way to the broker: an idempotent producer, replaced when it fails, and whether anybody answers; keeps nothing.
+
+Used by one thread. A message that fails for good makes the producer useless for order: it is replaced, and whoever
+feeds it goes back to the last acknowledgement without a hole.
+"""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from collections.abc import Callable
+from functools import partial
+from typing import Final
+
+from confluent_kafka import KafkaError, KafkaException, Message, Producer
+
+from kinestream.producers.delivery import make_producer
+from kinestream.schemas.settings import Settings
+
+#: Seconds without an acknowledgement after which the broker counts as away.
+SILENT_S: Final = 2.0
+#: Seconds between two questions to a broker that is away, and to one that refuses us.
+AWAY_S, REFUSED_S = 0.5, 5.0
+#: A question that is not answered within this goes on waiting in librdkafka; the thread must not.
+_PROBE_S: Final = 0.3
+
+CONNECTING, ONLINE, OFFLINE, REFUSED = "CONNECTING", "ONLINE", "OFFLINE", "REFUSED"
+
+_CREDENTIALS: Final = {KafkaError._AUTHENTICATION, KafkaError.SASL_AUTHENTICATION_FAILED, KafkaError._SSL}
+#: The message, not the connection: it would be refused every time.
+TOO_LARGE: Final = {KafkaError.MSG_SIZE_TOO_LARGE, KafkaError.INVALID_MSG_SIZE, KafkaError.INVALID_RECORD}
+
+OnDelivery = Callable[[KafkaError | None, int], None]
+
+
+class Line:
+    """To one cluster, under one key. ``state`` is CONNECTING, ONLINE, OFFLINE or REFUSED, ``trouble`` says why."""
+
+    def __init__(self, kafka: str, key: str, topics: dict[str, str], settings: Settings) -> None:
+        self._kafka, self._key, self._topics, self._settings = kafka, key.encode(), topics, settings
+        self.state, self.trouble = CONNECTING, ""
+        self._since = self._probe_due = 0.0
+        self._last_answer = 0.0
+        self._generation = 0
+        self._inflight: Counter[str] = Counter()
+        self._failed = ""
+        self._heard: list[KafkaError] = []
+        #: none while the broker refuses us: librdkafka would try again each second
+        self._producer: Producer | None = None
+
+    @property
+    def inflight(self) -> int:
+        """Bytes the producer has and the broker has not acknowledged."""
+        return self._inflight.total()
+
+    def room(self, lane: str, most: int) -> bool:
+        """The producer may be given more of a lane: it has less than ``most`` bytes of it."""
+        return self.state == ONLINE and not self._failed and self._inflight[lane] < most
+
+    def produce(self, lane: str, message: bytes, on_delivery: OnDelivery) -> bool:
+        """Hand one message over; False if the producer takes none now."""
+        size = len(message)
+        report = partial(self._delivered, self._generation, lane, size, on_delivery)
+        try:
+            self._connected().produce(self._topics[lane], message, self._key, on_delivery=report)
+        except BufferError:
+            return False
+        except KafkaException as problem:
+            self._failed = _text(problem.args[0])
+            return False
+        if not self._inflight.total():
+            self._last_answer = time.monotonic()
+        self._inflight[lane] += size
+        return True
+
+    def poll(self, timeout_s: float) -> None:
+        """Serve acknowledgements."""
+        if self._producer is not None:
+            self._producer.poll(timeout_s)
+
+    def look(self, now: float) -> bool:
+        """See to the connection; True if the producer was replaced: what it had has to be handed over again."""
+        while self._heard:
+            self._hear(self._heard.pop())
+        if self._failed:
+            self._replace()
+            return True
+        if self.state == ONLINE and self._inflight.total() and now - self._last_answer > SILENT_S:
+            self._become(OFFLINE, "no acknowledgement")
+        if self.state != ONLINE and now >= self._probe_due:
+            self._probe()
+        return False
+
+    def partitions_of(self, topic: str) -> int:
+        """Number of partitions of a topic; 0 = there is none, or nobody answers."""
+        try:
+            found = self._connected().list_topics(topic, timeout=_PROBE_S).topics[topic]
+        except KafkaException:
+            return 0
+        return 0 if found.error else len(found.partitions)
+
+    def refuse(self, why: str) -> None:
+        """Stop for a while: the next try is in REFUSED_S."""
+        self._become(REFUSED, why)
+
+    def _connected(self) -> Producer:
+        if self._producer is None:
+            self._producer = make_producer(self._kafka, self._settings, self._heard.append)
+        return self._producer
+
+    def _probe(self) -> None:
+        live, producer = self._topics["live"], self._connected()
+        try:
+            error = producer.list_topics(live, timeout=_PROBE_S).topics[live].error
+        except KafkaException as problem:
+            producer.poll(0)
+            self._become(OFFLINE, _text(problem.args[0]))
+            while self._heard:
+                self._hear(self._heard.pop())
+            return
+        self._heard.clear()
+        self._last_answer = time.monotonic()
+        if error is None:
+            self._become(ONLINE, "")
+        else:
+            self._become(REFUSED, f"topic {live}: {_text(error)}")
+
+    def _hear(self, error: KafkaError) -> None:
+        """Librdkafka's word on its connections."""
+        if error.code() in _CREDENTIALS:
+            self._failed = _text(error)
+            self._become(REFUSED, f"{_text(error)}: the broker does not take this robot's credentials")
+        elif error.fatal():
+            self._failed = _text(error)
+        elif error.code() == KafkaError._ALL_BROKERS_DOWN and self.state == ONLINE:
+            self._become(OFFLINE, _text(error))
+
+    def _delivered(
+        self, generation: int, lane: str, size: int, on_delivery: OnDelivery, error: KafkaError | None, _: Message
+    ) -> None:
+        if generation != self._generation:
+            return
+        self._inflight[lane] -= size
+        self._last_answer = time.monotonic()
+        if error is not None and error.code() not in TOO_LARGE:
+            self._failed = self._failed or _text(error)
+            if error.code() in _REFUSALS:
+                self._become(REFUSED, f"topic {self._topics[lane]}: {_text(error)}")
+        else:
+            on_delivery(error, size)
+
+    def _replace(self) -> None:
+        why, self._failed = self._failed, ""
+        self._generation += 1
+        self._inflight.clear()
+        if self._producer is not None:
+            self._producer.purge()
+            self._producer = None
+        self._heard.clear()
+        if self.state != REFUSED:
+            self._become(OFFLINE, f"the producer failed ({why}) and was replaced")
+
+    def close(self) -> None:
+        """Let go; what is not acknowledged is sent again by whoever has the spool next."""
+        if self._producer is not None:
+            self._producer.purge()
+            self._producer = None
+
+    def _become(self, state: str, why: str) -> None:
+        now = time.monotonic()
+        if state != self.state:
+            self._since = now
+        self.state, self.trouble = state, why
+        self._probe_due = now + {REFUSED: REFUSED_S, OFFLINE: AWAY_S}.get(state, 0.0)
+
+    def away_for(self) -> float:
+        """Seconds for which the broker has been away or has refused us; 0 while it is not known to."""
+        return time.monotonic() - self._since if self.state in (OFFLINE, REFUSED) else 0.0
+
+
+_REFUSALS: Final = {
+    KafkaError.TOPIC_AUTHORIZATION_FAILED,
+    KafkaError.CLUSTER_AUTHORIZATION_FAILED,
+    KafkaError.UNKNOWN_TOPIC_OR_PART,
+    KafkaError._UNKNOWN_TOPIC,
+}
+
+
+def _text(error: KafkaError) -> str:
+    return f"{error.str()} ({error.name()})"
