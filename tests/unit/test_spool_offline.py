@@ -120,9 +120,9 @@ def test_takes_are_numbered_across_boots(tmp_path: Path):
 
 
 def test_a_spool_serves_one_robot_and_one_process(tmp_path: Path):
-    with robot(tmp_path / "spool"):
-        with pytest.raises(SpoolError, match=r"is in use \(robot r1, process \d+\).*give this one a spool= of its own"):
-            robot(tmp_path / "spool").__enter__()
+    in_use = r"is in use \(robot r1, process \d+\).*give this one a spool= of its own"
+    with robot(tmp_path / "spool"), pytest.raises(SpoolError, match=in_use):
+        robot(tmp_path / "spool").__enter__()
     with pytest.raises(SpoolError, match="belongs to robot_id 'r1', not 'r2'"):
         robot(tmp_path / "spool", "r2").__enter__()
     with robot(tmp_path / "spool"):
