@@ -1,6 +1,8 @@
 .DEFAULT_GOAL := help
 PY ?= python3
 BIN := .venv/bin
+# Most tests wait for processes: three at a time keep two cores busy.
+JOBS ?= 3
 
 help:  ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
@@ -19,7 +21,7 @@ demo: setup  ## a simulated floor of 20 robots on a local Apache Kafka, live in 
 	@$(BIN)/kinestream demo
 
 test: setup  ## all tests, on Apache Kafka and on the in-process test broker
-	@$(BIN)/pytest $(ARGS)
+	@$(BIN)/pytest -n $(JOBS) --dist worksteal $(ARGS)
 
 lint: setup  ## style, types and import directions
 	@$(BIN)/ruff check .

@@ -14,6 +14,7 @@ from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -114,6 +115,8 @@ class Brokers:
 
 
 _BROKERS = pytest.StashKey[Brokers]()
+#: what other processes said, where the tests were shared among several
+_ELSEWHERE = pytest.StashKey[list[dict[str, dict[str, Any]]]]()
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
@@ -129,14 +132,37 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             item.add_marker(pytest.mark.kafka)
 
 
-def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
+def _say(config: pytest.Config) -> dict[str, dict[str, Any]]:
+    """What ran on which broker in this process."""
     brokers = config.stash.get(_BROKERS, None)
-    if brokers is None:
+    return {"used": dict(brokers.used), "refused": brokers.refused} if brokers else {"used": {}, "refused": {}}
+
+
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    """A process that runs a share of the tests tells the one that prints the summary."""
+    output = getattr(session.config, "workeroutput", None)
+    if output is not None:
+        output["brokers"] = _say(session.config)
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_testnodedown(node: Any, error: object) -> None:
+    said = getattr(node, "workeroutput", {}).get("brokers", {"used": {}, "refused": {}})
+    node.config.stash.setdefault(_ELSEWHERE, []).append(said)
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
+    used: Counter[str] = Counter()
+    refused: dict[str, str] = {}
+    for said in (_say(config), *config.stash.get(_ELSEWHERE, [])):
+        used.update(said["used"])
+        refused |= said["refused"]
+    if not used and not refused:
         terminalreporter.write_line("brokers: none was asked for")
         return
-    lines = [f"{TITLES[name]} ran {count} {'test' if count == 1 else 'tests'}" for name, count in brokers.used.items()]
-    lines += [f"{TITLES[name]} did not run: {reason}" for name, reason in brokers.refused.items()]
-    known = {*brokers.used, *brokers.refused} | ({"test", "kafka"} if brokers.settings.kafka else set())
+    lines = [f"{TITLES[name]} ran {count} {'test' if count == 1 else 'tests'}" for name, count in sorted(used.items())]
+    lines += [f"{TITLES[name]} did not run: {reason}" for name, reason in refused.items()]
+    known = {*used, *refused} | ({"test", "kafka"} if Settings.from_env().kafka else set())
     lines += [f"{TITLES[name]} was not asked for" for name in ("test", "kafka") if name not in known]
     terminalreporter.write_line("brokers: " + "; ".join(lines))
 
