@@ -38,7 +38,7 @@ class TopicReader:
         self, bootstrap: str, topic: str, *, group: str = "", from_start: bool = False, since: datetime | None = None
     ) -> None:
         self._bootstrap, self._topic, self._group = bootstrap, topic, group
-        self._consumer = Consumer(_config(bootstrap, group))
+        self._consumer = Consumer(consumer_config(bootstrap, group))
         self._closed = False
         #: offset behind the last message that is done and not yet committed, by partition
         self._due: dict[int, int] = {}
@@ -205,7 +205,8 @@ _FINAL: Final = frozenset(
 )
 
 
-def _config(bootstrap: str, group: str) -> dict[str, Any]:
+def consumer_config(bootstrap: str, group: str) -> dict[str, Any]:
+    """Settings of a consumer that reads committed messages only; an empty ``group`` stands for none."""
     return {
         "bootstrap.servers": bootstrap,
         "group.id": group or "kinestream-without-a-group",  # librdkafka wants one even where none is used

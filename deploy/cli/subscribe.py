@@ -42,7 +42,7 @@ def subscribe(
         repeats=everything,
         from_start=from_start,
         until_end=until_end,
-        kafka=_broker(settings),
+        kafka=broker_address(settings),
         settings=settings,
     )
     with subscription:
@@ -56,7 +56,8 @@ def _note(text: str) -> None:
     print(text, file=sys.stderr)
 
 
-def _broker(settings: Settings) -> str:
+def broker_address(settings: Settings) -> str:
+    """The broker of the settings, else of the local stack; raises SettingError where there is none."""
     from kinestream.deploy.local.stack import Stack
     from kinestream.schemas.errors import SettingError
 

@@ -62,6 +62,11 @@ class Letter:
         return f"{self.partition}/{self.offset}"
 
     @property
+    def time(self) -> str:
+        """Broker time of the record, ISO, UTC."""
+        return iso(self.source.broker_ms)
+
+    @property
     def robot_id(self) -> str:
         """The key as text; a record of ours has its robot's id there."""
         return (self.key or b"").decode(errors="backslashreplace")
