@@ -105,7 +105,7 @@ class DeadLetters:
         """The messages at these offsets, in the order given; those that retention took away meanwhile are left out."""
         consumer = Consumer(consumer_config(self._bootstrap, ""))
         try:
-            position = -1
+            position = -_NEAR - 1  # nowhere yet
             for offset in offsets:
                 if not position <= offset <= position + _NEAR:
                     consumer.assign([TopicPartition(self.topic, partition, offset)])
