@@ -109,7 +109,7 @@ def replay(
             progress=lambda sent, of: note(f"{sent} of {of} sent") if sent % 5000 == 0 else None,
         )
     if as_json:
-        emit_json(done)
+        emit_json(done.told())
     else:
         _tell(done)
 

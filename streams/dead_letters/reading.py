@@ -31,10 +31,11 @@ class Choice:
     ids: frozenset[str] = frozenset()
     since: datetime | None = None
 
-    def takes(self, letter: Letter) -> bool:
-        """Whether ``letter`` is meant; ``since`` is where reading begins, not asked here."""
+    def takes(self, letter: Letter, at_ms: int) -> bool:
+        """Whether ``letter``, of broker time ``at_ms``, is meant."""
         return (
-            (not self.reasons or letter.reason in self.reasons)
+            (self.since is None or at_ms >= self.since.timestamp() * 1000)
+            and (not self.reasons or letter.reason in self.reasons)
             and (not self.robots or letter.robot_id in self.robots)
             and (not self.ids or letter.id in self.ids)
         )
@@ -63,8 +64,7 @@ class DeadLetters:
 
     def letters(self, choice: Choice, scan: Scan) -> Iterator[tuple[Letter, Any]]:
         """Each letter that is meant, and its message, once: what a worker repeated after a crash is passed over."""
-        everything = choice.since is None
-        reader = TopicReader(self._bootstrap, self.topic, from_start=everything, since=choice.since)
+        reader = TopicReader(self._bootstrap, self.topic, from_start=True)
         try:
             for message in reader.messages(until_end=True):
                 if message is None:
@@ -77,7 +77,7 @@ class DeadLetters:
                     continue
                 source_hash = hash(letter.source)
                 # An id that was asked for is meant even where an earlier copy stands before it.
-                if choice.takes(letter) and (choice.ids or source_hash not in scan.seen):
+                if choice.takes(letter, message.timestamp()[1]) and (choice.ids or source_hash not in scan.seen):
                     scan.seen.add(source_hash)
                     scan.reasons[letter.reason] += 1
                     yield letter, message

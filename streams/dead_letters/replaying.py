@@ -36,6 +36,12 @@ class Replay:
     #: letter id -> why it cannot be sent back
     refused: dict[str, str] = field(default_factory=dict)
 
+    def told(self) -> dict[str, Any]:
+        """Ready for JSON."""
+        counts = {"by_reason": dict(self.by_reason), "robots": dict(self.robots), "refused": self.refused}
+        names = ("dry_run", "selected", "already_replayed", "sent")
+        return {name: getattr(self, name) for name in names} | counts
+
 
 class Replayer:
     """Delivery at least once: a kill may send up to ``BATCH`` letters twice, which the assembler takes as repeats."""
