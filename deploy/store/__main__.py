@@ -7,6 +7,7 @@ import logging
 import multiprocessing
 import os
 import sys
+from functools import partial
 from pathlib import Path
 
 from kinestream.deploy.store.server import quiet, serve
@@ -21,13 +22,17 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--host", default="127.0.0.1", help="address to listen on (default: loopback only)")
     parser.add_argument("--port", type=int, default=8123, help="0 = chosen by the system")
     parser.add_argument("--address-file", type=Path, help="file that gets the URL once requests are answered")
+    parser.add_argument(
+        "--keep-free", type=int, default=0, help="free bytes of the disk below which inserts are refused"
+    )
     given = parser.parse_args(arguments)
     logging.basicConfig(level=logging.WARNING, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
     logging.getLogger("uvicorn.error").addFilter(quiet)
     # A forked child of an open engine hangs: its threads are not there.
     multiprocessing.set_start_method("spawn")
     try:
-        serve(given.path, given.host, given.port, Settings.from_env(), lambda url: _announce(url, given.address_file))
+        announce = partial(_announce, file=given.address_file)
+        serve(given.path, given.host, given.port, Settings.from_env(), announce, given.keep_free)
     except KinestreamError as problem:
         print(problem, file=sys.stderr)
         return 1

@@ -19,12 +19,12 @@ CONFIG = Path(__file__).with_name("config.xml")
 class Engine:
     """chDB on ``path``. Raises :class:`StoreError` when it cannot be opened or was inherited through a fork."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, keep_free: int = 0) -> None:
         path = path.resolve()
         if set("?&#%") & set(str(path)):
             raise StoreError(f"the store's path {path} holds one of ? & # %; choose a path without them")
         self._pid = os.getpid()
-        self._address = f"{path / 'engine'}?config-file={_write_config(path)}"
+        self._address = f"{path / 'engine'}?config-file={_write_config(path, keep_free)}"
         # Kept open for the life of the process: with the last handle the engine would shut down.
         self._root: Any = _connect(self._address)
 
@@ -177,12 +177,13 @@ def _connect(address: str) -> Any:
         raise StoreError(f"the store cannot be opened: {problem}") from problem
 
 
-def _write_config(path: Path) -> Path:
+def _write_config(path: Path, keep_free: int) -> Path:
     places = {name: path / name for name in ("files", "tmp")}
     for place in places.values():
         place.mkdir(parents=True, exist_ok=True)
     config = path / "config.xml"
     text = CONFIG.read_text(encoding="utf-8").replace("{config}", str(config))
+    text = text.replace("{keep_free}", str(keep_free))
     for name, place in places.items():
         text = text.replace("{" + name + "}", f"{place}/")
     config.write_text(text, encoding="utf-8")

@@ -29,15 +29,18 @@ log = logging.getLogger(__name__)
 GRACE_S = 1
 
 
-def serve(path: Path, host: str, port: int, settings: Settings, announce: Callable[[str], None]) -> None:
+def serve(
+    path: Path, host: str, port: int, settings: Settings, announce: Callable[[str], None], keep_free: int = 0
+) -> None:
     """Open ``path`` and answer on ``host``:``port`` (0 = chosen by the system) until SIGTERM or SIGINT.
 
-    ``announce`` gets the URL once requests are answered. Raises :class:`StoreError` when path or port is taken.
+    ``announce`` gets the URL once requests are answered; below ``keep_free`` free bytes on the disk
+    inserts are refused. Raises :class:`StoreError` when path or port is taken.
     """
     listener = _listen(host, port)
     owned = own(path)
     try:
-        engine = Engine(path)
+        engine = Engine(path, keep_free)
         gateway = Gateway(engine, settings)
         server = _Server(gateway, lambda: announce(_url(listener)))
         # uvicorn raises the signal again when it is done; without these that would skip closing the engine.

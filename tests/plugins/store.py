@@ -43,8 +43,9 @@ class Store:
 class StoreProcess:
     """One store process on ``path``; start, kill and stop it."""
 
-    def __init__(self, path: Path, port: int = 0) -> None:
+    def __init__(self, path: Path, port: int = 0, keep_free: int = 0) -> None:
         self.path = path
+        self.keep_free = keep_free
         self.port = port
         self.log = path.with_name(f"{path.name}.log")
         self.url = ""
@@ -62,7 +63,7 @@ class StoreProcess:
         with self.log.open("ab") as log:
             # A KINESTREAM_* variable of the person at the keyboard must not change the store's passwords.
             env = {name: value for name, value in os.environ.items() if not name.startswith(PREFIX)}
-            command += ["--address-file", str(address)]
+            command += ["--address-file", str(address), "--keep-free", str(self.keep_free)]
             self._process = subprocess.Popen(command, stdout=log, stderr=log, env=env)
         deadline = time.monotonic() + START_S
         while not address.exists():
