@@ -42,6 +42,10 @@ class Settings:
     kafka_port: int = 0
     registry_port: int = 0
     store_port: int = 0
+    #: bytes of the home's disk that broker and store may take; 0 = what is free at `up`
+    disk_bytes: int = 0
+    #: free bytes below which robots are refused (the store: half of it); 0 = a tenth of the disk, 256 MB to 2 GB
+    keep_free_bytes: int = 0
     #: prefix of every topic; a maker, or the hub itself
     tenant: str = "hub"
     #: zone of "today" and of shifts on boards; never part of a key
@@ -123,8 +127,10 @@ class Settings:
     group: str = "kinestream"
     #: static member id, unique per process; empty = made from host and port
     instance_id: str = ""
-    #: port of the worker's web pages (/healthz)
+    #: port of the worker's web pages (/healthz, /readyz, /metrics)
     worker_port: int = 6066
+    #: seconds without progress, though there is something to do and nothing is away, after which /healthz says 503
+    stall_s: float = 60.0
     #: session of the group, seconds
     session_s: float = 10.0
 

@@ -1,4 +1,4 @@
-"""The Faust app: ``faust -A kinestream.streams.app worker``. Declares agents, timers and pages; decides nothing."""
+"""The Faust app: ``faust -A kinestream.streams.app worker``. Declares agents and timers; decides nothing."""
 
 from __future__ import annotations
 
@@ -17,17 +17,16 @@ from kinestream.streams import lean  # isort: skip  (before anything loads pyarr
 import faust
 from faust.types import TP
 from faust.utils.terminal import SpinnerHandler
-from faust.web import Request, Response, View
 
 from kinestream.schemas.catalogue import FRAMES, FRAMES_BULK, topic_name
 from kinestream.schemas.errors import KinestreamError
 from kinestream.schemas.registry import Registry
 from kinestream.schemas.settings import Settings
-from kinestream.streams.announce import Announcer
 from kinestream.streams.assigned import Membership
 from kinestream.streams.cluster import describe
+from kinestream.streams.measuring import MeasuredAnnouncer, MeasuredStore
+from kinestream.streams.pages import Pages
 from kinestream.streams.retrying import Retry
-from kinestream.streams.store.store import Store
 from kinestream.streams.transport import Fetch, FetchSchema
 from kinestream.streams.worker import Worker
 
@@ -70,6 +69,7 @@ app = faust.App(
 frames = app.topic(*frame_topics, schema=FetchSchema(), acks=False)
 
 _worker: Worker | None = None
+pages = Pages(app, settings, lambda: _worker)
 
 
 def worker() -> Worker:
@@ -84,9 +84,9 @@ async def _make_worker() -> Worker:
     asyncio.get_running_loop().set_default_executor(ThreadPoolExecutor(24, "worker"))
     retry = Retry()
     cluster_id, partitions = await retry.call("reach the broker", describe, bootstrap, frame_topics)
-    store = await retry.call("reach the store", Store, settings, clickhouse)
+    store = await retry.call("reach the store", MeasuredStore, settings, clickhouse, pages.measures)
     registry = Registry(settings.registry)
-    announcer = Announcer(settings, bootstrap, registry)
+    announcer = MeasuredAnnouncer(settings, bootstrap, registry, pages.measures)
     await retry.call("ask the registry", announcer.prepare)
 
     async def commit(offsets: Mapping[tuple[str, int], int]) -> bool:
@@ -185,6 +185,7 @@ async def flushing() -> None:
     global _worker
     _quieter()
     _worker = await guarded("starting", _make_worker)
+    _worker.flush_took = pages.measures.flush_s.observe
     lean.settle()
     _started.set()
     await guarded("flushing", worker().run)
@@ -197,16 +198,3 @@ async def _leave(*_: Any, **__: Any) -> None:
             await asyncio.wait_for(_worker.stop(), 4)
         except TimeoutError:
             log.warning("left before all was flushed: it is read again from the watermark")
-
-
-_alive_s = time.monotonic()
-
-
-@app.page("/healthz")
-async def healthz(view: View, request: Request) -> Response:
-    """200 once partitions were assigned and what was in flight is loaded; 503 before."""
-    ready = _worker is not None and _worker.ready()
-    body = {"ready": ready, "uptime_s": round(time.monotonic() - _alive_s, 1)}
-    if _worker is not None:
-        body |= _worker.facts()
-    return view.json(body, status=200 if ready else 503)

@@ -65,19 +65,23 @@ class Worker:
         self._caught_up_since = caught_up_since
         self._membership = membership
         self._guarded = guarded
-        self._retry = Retry()
-        self._lookups = Lookups(store, self._retry)
+        self.retry = Retry()
+        self._lookups = Lookups(store, self.retry)
         self._wake = asyncio.Event()
         self._drained = asyncio.Condition()
         self._flushing = asyncio.Lock()
         #: the last fetch was far from the end of its log: rows are worth waiting for
         self._behind = False
         self._last_flush_s = 0.0
+        #: monotonic time at which the last flush that came through was done
+        self.flushed_s = time.monotonic()
         self._last_commit_s = 0.0
         self.frames = 0
         #: generation of the group under which partitions were last assigned; -1 = none yet
         self.generation = -1
         self._turn = asyncio.Condition()
+        #: told how long each flush took, seconds
+        self.flush_took: Callable[[float], None] = lambda seconds: None
 
     # -- assignment -----------------------------------------------------------
 
@@ -111,14 +115,14 @@ class Worker:
 
     async def _load(self, one: Assigned) -> None:
         # First of all: from here on nobody else can announce for it, so what is read now stays true.
-        await self._retry.call("open the outlet", one.outlet.open)
-        one.term = max(one.term, 1 + await self._retry.call("read the journal", self.store.term, one.place))
+        await self.retry.call("open the outlet", one.outlet.open)
+        one.term = max(one.term, 1 + await self.retry.call("read the journal", self.store.term, one.place))
         codec = self._codecs[one.place.topic]
-        open_, outbox = await self._retry.call("read the journal", self.store.in_flight, one.place, codec)
-        await Flush(self.store, self.announcer, self._retry).repeat(one, outbox)
+        open_, outbox = await self.retry.call("read the journal", self.store.in_flight, one.place, codec)
+        await Flush(self.store, self.announcer, self.retry).repeat(one, outbox)
         for loaded in open_:
             key = (loaded.stored_day, loaded.start.value["robot_id"], loaded.episode_id)
-            rows = await self._retry.call("read blocks", self.store.blocks, [key])
+            rows = await self.retry.call("read blocks", self.store.blocks, [key])
             one.assembler.restore(loaded, rows)
         if open_ or outbox:
             log.info("%s-%d: %d episodes in flight restored, %d announcements repeated",
@@ -158,7 +162,7 @@ class Worker:
         A registry that is away is a pause, never a dead letter.
         """
         if one.decoder.asks(fetch.records):
-            return await self._retry.call("ask the registry", one.decoder.decode, fetch.tp.partition, fetch.records)
+            return await self.retry.call("ask the registry", one.decoder.decode, fetch.tp.partition, fetch.records)
         return one.decoder.decode(fetch.tp.partition, fetch.records)
 
     async def _feed(self, one: Assigned, records: list[LogRecord | DeadLetter], *, live: bool) -> None:
@@ -178,7 +182,7 @@ class Worker:
         self.frames += assembler.counts["frames"] - before
 
     async def _reload(self, one: Assigned, episode_id: str, day: int, robot_id: str, only: Iterable[int]) -> None:
-        rows = await self._retry.call("read blocks", self.store.blocks, [(day, robot_id, episode_id)], only)
+        rows = await self.retry.call("read blocks", self.store.blocks, [(day, robot_id, episode_id)], only)
         one.assembler.reload(episode_id, rows)
 
     async def _until_drained(self) -> None:
@@ -205,6 +209,8 @@ class Worker:
             await asyncio.sleep(max(0.0, self._last_flush_s + least - time.monotonic()))
             self._last_flush_s = time.monotonic()
             await self.flush()
+            self.flushed_s = time.monotonic()
+            self.flush_took(self.flushed_s - self._last_flush_s)
             if time.monotonic() - self._last_commit_s >= self.settings.commit_interval_s:
                 self._last_commit_s = time.monotonic()
                 await self.commit()
@@ -215,7 +221,7 @@ class Worker:
             ours = [one for one in self.assigned.values() if one.ready.is_set()]
             for one in ours:
                 self._pass_idle_time(one)
-            flush = Flush(self.store, self.announcer, self._retry)
+            flush = Flush(self.store, self.announcer, self.retry)
             # Under pressure partial blocks go too: no time passes for a log that is held back, so none would age.
             pressed = self.inflight_bytes() >= self.settings.inflight_bytes
             taken = [(one, one.assembler.take(everything=pressed)) for one in ours]
@@ -269,5 +275,4 @@ class Worker:
             "partitions": {f"{topic}-{n}": one.assembler.facts() for (topic, n), one in self.assigned.items()},
             "frames": self.frames,
             "inflight_bytes": self.inflight_bytes(),
-            "store": self._retry.trouble or "reachable",
         }

@@ -31,7 +31,7 @@ def work() -> None:
     _check(found)
     mine = worker_settings(settings, found)
     with working("starting") as note:
-        note(f"worker {mine.instance_id}: http://127.0.0.1:{mine.worker_port}/healthz says when it is ready")
+        note(f"worker {mine.instance_id}: http://127.0.0.1:{mine.worker_port}/readyz says when it is ready")
     os.environ.update({PREFIX + one.name.upper(): str(getattr(mine, one.name)) for one in fields(mine)})
     command = (sys.executable, "-m", "faust", "-A", "kinestream.streams.app", "worker")
     os.execv(sys.executable, command)

@@ -67,6 +67,16 @@ class Consumer(driver.Consumer):
             return -1.0
         return time.monotonic() - max(time.time() - state.timestamp / 1000.0, 0.0)
 
+    def position_lag(self, tp: TP, next_offset: int) -> int:
+        """Messages between what was read and the end of the log as the broker last told it; -1 = not known.
+
+        ``next_offset`` is 0 until a first record was read: then the consumer's own position counts.
+        """
+        state = self._partition_state(tp)
+        if state is None or state.highwater is None or not state.has_valid_position:
+            return -1
+        return max(int(state.highwater) - int(next_offset or state.position), 0)
+
     def _partition_state(self, tp: TP) -> Any:
         consumer = self._thread._consumer
         subscription = consumer._subscription.subscription if consumer is not None else None

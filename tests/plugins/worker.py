@@ -79,7 +79,7 @@ class Pipeline:
     def healthy(self, name: str = "w1") -> bool:
         assert self.running[name].poll() is None, self.log(name)
         try:
-            with urllib.request.urlopen(f"http://127.0.0.1:{self.ports[name]}/healthz", timeout=2) as answer:
+            with urllib.request.urlopen(f"http://127.0.0.1:{self.ports[name]}/readyz", timeout=2) as answer:
                 return bool(answer.status == 200)
         except OSError:
             return False
