@@ -1,12 +1,13 @@
-"""Owns making and checking the catalogue's topics on a cluster; it never changes or deletes a topic that is there."""
+"""Owns making, checking and bounding the catalogue's topics on a cluster; it never deletes one."""
 
 from __future__ import annotations
 
 import time
+from collections.abc import Mapping
 from typing import Any, Final
 
 from confluent_kafka import KafkaException
-from confluent_kafka.admin import AdminClient, NewTopic
+from confluent_kafka.admin import AdminClient, AlterConfigOpType, ConfigEntry, ConfigResource, NewTopic
 
 from kinestream.schemas.catalogue import CATALOGUE, Topic, topic_name
 from kinestream.schemas.errors import BrokerError
@@ -46,6 +47,28 @@ def ensure_topics(bootstrap: str, tenant: str, timeout_s: float = 30.0) -> dict[
         there = _partitions(_metadata(admin, bootstrap, timeout_s), wanted)
     _check(there, wanted)
     return there
+
+
+def bound_topics(
+    bootstrap: str, tenant: str, bounds: Mapping[Topic, Mapping[str, str]], timeout_s: float = 30.0
+) -> None:
+    """Give the topics of ``tenant`` these settings, others stay; raises :class:`BrokerError` when refused."""
+    wanted = [
+        ConfigResource(
+            ConfigResource.Type.TOPIC,
+            topic_name(topic, tenant),
+            incremental_configs=[
+                ConfigEntry(name, value, incremental_operation=AlterConfigOpType.SET) for name, value in config.items()
+            ],
+        )
+        for topic, config in bounds.items()
+    ]
+    admin = _admin(bootstrap)  # kept: with the client its answers would go
+    for resource, answer in admin.incremental_alter_configs(wanted, request_timeout=timeout_s).items():
+        try:
+            answer.result(timeout_s)
+        except KafkaException as problem:
+            raise BrokerError(f"topic {resource.name} could not be bounded: {problem.args[0].str()}") from problem
 
 
 def _admin(bootstrap: str) -> AdminClient:

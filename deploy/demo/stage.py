@@ -97,7 +97,7 @@ def _claim(settings: Settings) -> None:
         )
     if not remembered.ports:
         home.mkdir(parents=True, exist_ok=True)
-        ports = {name: free_port() for name in ("broker", "registry", "store", "worker")}
+        ports = {name: free_port() for name in ("broker", "inside", "registry", "store", "worker")}
         kind = "test" if settings.broker == "test" else "kafka"  # ports of another kind would be forgotten
         replace(remembered, broker=kind, ports=ports).save(home)
 

@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import json
+import shutil
 import urllib.error
 import urllib.request
 from dataclasses import dataclass
+from pathlib import Path
 
+from kinestream.deploy.local.disk import size
+from kinestream.deploy.local.guard import closed
 from kinestream.deploy.topics import broker_kind
 from kinestream.schemas.errors import BrokerError
 
@@ -30,6 +35,14 @@ def broker(bootstrap: str, timeout_s: float = ANSWER_S) -> Health:
     return Health(True, "Apache Kafka" if kind == "kafka" else "test broker: in memory only, gone when it stops")
 
 
+def disk(home: Path, keep_free: int) -> Health:
+    """The disk of a stack: free bytes beside the floor, and whether robots are refused because of them."""
+    free = shutil.disk_usage(home).free
+    if reason := closed(home):
+        return Health(False, f"robots are refused: {reason}; free some, they are let in by themselves")
+    return Health(True, f"{size(free)} free; below {size(keep_free)} robots are refused")
+
+
 def registry(url: str) -> Health:
     """A registry is healthy when it lists subjects."""
     return _http(f"{url.rstrip('/')}/subjects", "schema registry")
@@ -41,8 +54,8 @@ def store(url: str) -> Health:
 
 
 def worker(url: str) -> Health:
-    """A worker is healthy when its loop is alive and makes progress, which is what its /healthz says."""
-    return _http(f"{url.rstrip('/')}/healthz", "stream worker")
+    """A worker works when partitions are loaded and all it needs answers: its /readyz says so, or why not."""
+    return _http(f"{url.rstrip('/')}/readyz", "stream worker")
 
 
 def _http(url: str, name: str) -> Health:
@@ -50,7 +63,15 @@ def _http(url: str, name: str) -> Health:
         with urllib.request.urlopen(url, timeout=ANSWER_S) as answer:
             answer.read()
     except urllib.error.HTTPError as problem:
-        return Health(False, f"{url} answers {problem.code}")
+        return Health(False, _reasons(problem) or f"{url} answers {problem.code}")
     except OSError as problem:
         return Health(False, f"{url} does not answer ({getattr(problem, 'reason', problem)})")
     return Health(True, name)
+
+
+def _reasons(problem: urllib.error.HTTPError) -> str:
+    """What a worker's page gives as its reasons; empty for an answer of another kind."""
+    try:
+        return "; ".join(json.loads(problem.read())["reasons"])
+    except (ValueError, KeyError, TypeError, OSError):
+        return ""

@@ -34,16 +34,20 @@ _JVM: Final = (
 )
 
 
-def properties(port: int, controller_port: int) -> dict[str, str]:
-    """Settings of a single node on 127.0.0.1 that is broker and controller; ``log.dirs`` is relative to its home."""
-    listeners = f"PLAINTEXT://127.0.0.1:{port},CONTROLLER://127.0.0.1:{controller_port}"
+def properties(port: int, controller_port: int, inside_port: int = 0, *, open_: bool = True) -> dict[str, str]:
+    """Settings of a single node on 127.0.0.1 that is broker and controller; ``log.dirs`` is relative to its home.
+
+    With an ``inside_port`` workers have a listener of their own, and the other one is there only while ``open_``.
+    """
+    ports = {"PLAINTEXT": port if open_ else 0, "INSIDE": inside_port, "CONTROLLER": controller_port}
+    listeners = ",".join(f"{name}://127.0.0.1:{number}" for name, number in ports.items() if number)
     return {
         "process.roles": "broker,controller",
         "node.id": "1",
         "listeners": listeners,
         "advertised.listeners": listeners,
-        "listener.security.protocol.map": "PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT",
-        "inter.broker.listener.name": "PLAINTEXT",
+        "listener.security.protocol.map": "PLAINTEXT:PLAINTEXT,INSIDE:PLAINTEXT,CONTROLLER:PLAINTEXT",
+        "inter.broker.listener.name": "INSIDE" if inside_port else "PLAINTEXT",
         "controller.listener.names": "CONTROLLER",
         "controller.quorum.bootstrap.servers": f"127.0.0.1:{controller_port}",
         # Relative: the setting is a comma-separated list in Latin-1, and a home may hold any character.
@@ -62,6 +66,8 @@ def properties(port: int, controller_port: int) -> dict[str, str]:
         "group.initial.rebalance.delay.ms": "0",
         # A misspelt topic must fail, not appear with another partition count.
         "auto.create.topics.enable": "false",
+        # 5 minutes by default: a bound in bytes would be passed by what comes in meanwhile.
+        "log.retention.check.interval.ms": "15000",
         # 128 MB by default, taken at start.
         "log.cleaner.dedupe.buffer.size": "16777216",
         "num.network.threads": "2",
@@ -69,7 +75,9 @@ def properties(port: int, controller_port: int) -> dict[str, str]:
     }
 
 
-def prepare(home: Path, port: int, cache: Path, progress: Callable[[str], None]) -> list[str]:
+def prepare(
+    home: Path, port: int, cache: Path, progress: Callable[[str], None], inside_port: int = 0, *, open_: bool = True
+) -> list[str]:
     """Everything before the start: jars, Java, free port, properties, format once. Returns the command of the broker.
 
     Raises :class:`BrokerError` (KafkaUnavailableError when jars or Java cannot be had).
@@ -79,7 +87,8 @@ def prepare(home: Path, port: int, cache: Path, progress: Callable[[str], None])
     if not port_is_free(port):
         raise BrokerError(f"port {port} of 127.0.0.1 is in use: stop what listens there or give another with --port")
     home.mkdir(parents=True, exist_ok=True)
-    lines = (f"{key}={value}\n" for key, value in properties(port, free_port()).items())
+    wanted = properties(port, free_port(), inside_port, open_=open_)
+    lines = (f"{key}={value}\n" for key, value in wanted.items())
     (home / "kafka.properties").write_text("".join(lines))
     base = [java, *_JVM, "-cp", classpath]
     if not (home / "data" / "meta.properties").exists():
@@ -100,9 +109,15 @@ def _format(base: list[str], home: Path) -> None:
         raise BrokerError(f"Apache Kafka could not format {home / 'data'}: {' '.join(last)}")
 
 
-def run(home: Path, port: int, cache: Path) -> None:
-    """Replace this process by the broker; raises :class:`BrokerError` when it cannot start."""
-    command = prepare(home, port, cache, lambda text: print(text, file=sys.stderr, flush=True))
+def run(home: Path, port: int, cache: Path, inside_port: int = 0) -> None:
+    """Replace this process by the broker; raises :class:`BrokerError` when it cannot start.
+
+    While the file ``closed`` lies in ``home``, only the inside port answers (deploy/local/guard.py).
+    """
+    open_ = not (inside_port and (home / "closed").exists())
+    command = prepare(
+        home, port, cache, lambda text: print(text, file=sys.stderr, flush=True), inside_port, open_=open_
+    )
     os.chdir(home)
     os.execv(command[0], command)
 
@@ -112,10 +127,11 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m kinestream.deploy.local.kafka", description=__doc__)
     parser.add_argument("--home", type=Path, required=True, help="folder of properties and data")
     parser.add_argument("--port", type=int, required=True, help="port of 127.0.0.1 that clients use")
+    parser.add_argument("--inside-port", type=int, default=0, help="a second port, for workers; 0 = none")
     parser.add_argument("--cache", default="", help="folder of the jars; default: the platform's cache folder")
     given = parser.parse_args()
     try:
-        run(given.home, given.port, cache_folder(given.cache))
+        run(given.home, given.port, cache_folder(given.cache), given.inside_port)
     except KinestreamError as problem:
         sys.exit(f"error: {problem}")
 

@@ -13,19 +13,22 @@ from kinestream.schemas.errors import StackError
 from kinestream.schemas.settings import Settings
 
 #: Preferred ports: away from the usual 9092, 8081, 8123 and 6066, which often belong to somebody.
-PREFERRED: Final = {"broker": 19092, "registry": 18081, "store": 18123, "worker": 16066}
+PREFERRED: Final = {"broker": 19092, "inside": 19093, "registry": 18081, "store": 18123, "worker": 16066}
 #: The setting that pins a service's port.
 _PINS: Final = {"broker": "kafka_port", "registry": "registry_port", "store": "store_port", "worker": "worker_port"}
 
 
 @dataclass(frozen=True, slots=True)
 class Remembered:
-    """What is kept in ``stack.json``: kind of broker, ports by service, workers, and where the supervisor listens."""
+    """What is kept in ``stack.json``: kind of broker, ports by service, workers, the supervisor's socket, quotas."""
 
     broker: str = ""
     ports: dict[str, int] = field(default_factory=dict)
     workers: int = 0
     socket: str = ""
+    #: bytes that the broker's topics may take, and that stay free on the disk (deploy/local/disk.py); 0 = not known
+    broker_bytes: int = 0
+    keep_free: int = 0
 
     @classmethod
     def load(cls, home: Path) -> Remembered:
@@ -35,7 +38,9 @@ class Remembered:
             return cls()
         try:
             found = json.loads(path.read_text())
-            return cls(**{one.name: found[one.name] for one in fields(cls)})
+            return cls(
+                **{one.name: found[one.name] for one in fields(cls) if one.name in found or not _added(one.name)}
+            )
         except (ValueError, KeyError, TypeError) as problem:
             raise StackError(f"{path} cannot be read ({problem!r}): run `kinestream down`, then delete it") from None
 
@@ -46,9 +51,19 @@ class Remembered:
         os.replace(partial, home / "stack.json")
 
 
+def _added(name: str) -> bool:
+    """Fields that files of an earlier version lack."""
+    return name in ("broker_bytes", "keep_free")
+
+
 def worker_names(count: int) -> list[str]:
     """``worker``, ``worker-2``, ``worker-3`` ...: stable when the count changes."""
     return ["worker", *(f"worker-{number}" for number in range(2, count + 1))][:count]
+
+
+def is_worker(name: str) -> bool:
+    """Whether a service of this name is a stream worker."""
+    return name.partition("-")[0] == "worker"
 
 
 def choose_ports(remembered: Remembered, names: list[str], settings: Settings) -> Remembered:

@@ -5,9 +5,11 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass, fields, replace
+from functools import partial
 from pathlib import Path
 
 from kinestream.deploy.local import health
+from kinestream.deploy.local.guard import closed
 from kinestream.deploy.local.jars import cache_folder
 from kinestream.deploy.local.ports import Remembered, worker_names
 from kinestream.deploy.local.supervise import Program
@@ -85,14 +87,23 @@ def services(settings: Settings, remembered: Remembered, home: Path) -> list[Ser
     )
     store = _python(
         *("kinestream.deploy.store", "--path", str(home / "store"), "--port", str(ports.get("store", 0))),
-        *("--address-file", str(home / "run" / "store.address")),
+        *("--address-file", str(home / "run" / "store.address"), "--keep-free", str(remembered.keep_free // 2)),
     )
     return [
         _broker(settings, remembered, home, where.kafka),
         _own_or_other(settings.registry, Service("registry", where.registry, health.registry, registry), 20),
         _own_or_other(settings.clickhouse, Service("store", where.clickhouse, health.store, store), 30),
+        *_guard(remembered, home),
         *workers,
     ]
+
+
+def inside_address(settings: Settings, remembered: Remembered) -> str:
+    """Bootstrap servers for workers: of our own Kafka the listener that stays when robots are refused."""
+    inside = remembered.ports.get("inside")
+    if not settings.kafka and remembered.broker == "kafka" and inside:
+        return f"127.0.0.1:{inside}"
+    return addresses(settings, remembered).kafka
 
 
 def worker_environment(settings: Settings, remembered: Remembered, name: str, home: Path) -> dict[str, str]:
@@ -100,7 +111,7 @@ def worker_environment(settings: Settings, remembered: Remembered, name: str, ho
     where = addresses(settings, remembered)
     seen = replace(
         settings,
-        kafka=where.kafka,
+        kafka=inside_address(settings, remembered),
         registry=where.registry,
         clickhouse=where.clickhouse,
         home=home,
@@ -121,9 +132,25 @@ def _broker(settings: Settings, remembered: Remembered, home: Path, url: str) ->
         command = _python("kinestream.deploy.local.testbroker", "--address-file", str(test_broker_address(home)))
         # started again it would be another, empty broker at another address
         return Service("broker", url, health.broker, command, Program("broker", 10, restart=False))
-    arguments = ("--home", str(home / "kafka"), "--port", str(remembered.ports.get("broker", 0)))
-    command = _python("kinestream.deploy.local.kafka", *arguments, "--cache", str(cache_folder(settings.cache)))
-    return _own_or_other(settings.kafka, Service("broker", url, health.broker, command), 10)
+    arguments = ["--home", str(home / "kafka"), "--port", str(remembered.ports.get("broker", 0))]
+    arguments += ["--inside-port", str(remembered.ports.get("inside", 0)), "--cache", str(cache_folder(settings.cache))]
+    command = _python("kinestream.deploy.local.kafka", *arguments)
+    check = health.broker if settings.kafka else partial(_open_broker, home)
+    return _own_or_other(settings.kafka, Service("broker", url, check, command), 10)
+
+
+def _open_broker(home: Path, url: str) -> health.Health:
+    reason = closed(home)
+    return health.Health(False, f"robots are refused: {reason}") if reason else health.broker(url)
+
+
+def _guard(remembered: Remembered, home: Path) -> list[Service]:
+    """The watch over the disk of our own Kafka; any other broker looks after itself."""
+    if remembered.broker != "kafka":
+        return []
+    command = _python("kinestream.deploy.local.guard", "--home", str(home), "--keep-free", str(remembered.keep_free))
+    check = lambda _: health.disk(home, remembered.keep_free)  # noqa: E731
+    return [Service("guard", str(home), check, command, Program("guard", 35))]
 
 
 def _own_or_other(elsewhere: str, service: Service, priority: int) -> Service:

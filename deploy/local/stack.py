@@ -6,19 +6,21 @@ It never stops what it did not start, and never deletes data.
 from __future__ import annotations
 
 import fcntl
+import os
 import re
+import shutil
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Final
 from urllib.parse import urlsplit
 
-from kinestream.deploy.local import health, process
+from kinestream.deploy.local import disk, guard, health, process
 from kinestream.deploy.local.jars import VERSION, cache_folder, kafka_jars
 from kinestream.deploy.local.java import find_java
-from kinestream.deploy.local.ports import Remembered, choose_ports, worker_names
+from kinestream.deploy.local.ports import Remembered, choose_ports, is_worker, worker_names
 from kinestream.deploy.local.services import (
     Service,
     Services,
@@ -30,7 +32,7 @@ from kinestream.deploy.local.services import (
     worker_environment,
 )
 from kinestream.deploy.local.supervise import Program, Supervisor
-from kinestream.deploy.topics import broker_kind, ensure_topics
+from kinestream.deploy.topics import bound_topics, broker_kind, ensure_topics
 from kinestream.schemas.errors import BrokerError, KafkaUnavailableError, StackError, StoreError
 from kinestream.schemas.settings import Settings
 
@@ -40,7 +42,13 @@ START_S: Final = 90.0
 #: States of a program that will not become healthy; BACKOFF: it ended within a second, and would again.
 _GONE: Final = ("BACKOFF", "FATAL", "EXITED", "STOPPED", "UNKNOWN")
 _TERMINAL_CODES: Final = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
-_WHAT: Final = {"registry": "schema registry", "store": "ClickHouse", "test": "test broker", "kafka": "Apache Kafka"}
+_WHAT: Final = {
+    "registry": "schema registry",
+    "store": "ClickHouse",
+    "test": "test broker",
+    "kafka": "Apache Kafka",
+    "guard": "watch over the disk",
+}
 
 
 class Stack:
@@ -65,6 +73,7 @@ class Stack:
             found_running = supervisor.pid() > 0
             try:
                 if found_running:
+                    self._let_in(memory, supervisor)
                     memory = self._scale(memory, supervisor, workers)
                 else:
                     memory = self._begin(memory, supervisor, progress, workers, foreground=foreground)
@@ -105,6 +114,11 @@ class Stack:
         """Like :meth:`services`, with empty text for what nobody knows yet."""
         return addresses(self.settings, Remembered.load(self.home))
 
+    def logged(self) -> list[str]:
+        """Names of the services whose output is in ``logs/``, the supervisor's own included."""
+        found = services(self.settings, Remembered.load(self.home), self.home)
+        return [*(one.name for one in found if one.command), "supervisord"]
+
     def broker(self) -> str:
         """``kafka`` or ``test``: the kind of broker that the stack runs, will run, or was told to use."""
         if self.settings.kafka:
@@ -123,8 +137,10 @@ class Stack:
         _check_workers(kind, workers)
         if kind != memory.broker:  # the port of one broker means nothing to the other
             memory = replace(memory, ports={name: port for name, port in memory.ports.items() if name != "broker"})
-        memory = replace(memory, broker=kind, workers=workers)
-        names = service_names(self.settings, workers)
+        guard.reopen(self.home)
+        shares = self._shares()
+        memory = replace(memory, broker=kind, workers=workers, broker_bytes=shares.broker, keep_free=shares.keep_free)
+        names = [*service_names(self.settings, workers), *(["inside"] if kind == "kafka" else [])]
         memory = choose_ports(memory, [n for n in names if n != "broker" or kind == "kafka"], self.settings)
         test_broker_address(self.home).unlink(missing_ok=True)
         supervisor.start(self._programs(memory), foreground=foreground)
@@ -142,6 +158,24 @@ class Stack:
         memory.save(self.home)
         return memory
 
+    def _shares(self) -> disk.Quotas:
+        used = sum(_bytes_in(self.home / name) for name in ("kafka", "store"))
+        there, given = shutil.disk_usage(self.home), self.settings
+        return disk.quotas(there.free, used, there.total, disk_bytes=given.disk_bytes, keep_free=given.keep_free_bytes)
+
+    def _let_in(self, memory: Remembered, supervisor: Supervisor) -> None:
+        """Robots that were refused for want of disk space are let in, or it is said what is still missing."""
+        if not guard.closed(self.home):
+            return
+        free = shutil.disk_usage(self.home).free
+        if free < memory.keep_free:
+            raise StackError(
+                f"robots are refused: the disk of {self.home} has {disk.size(free)} free, less than "
+                f"{disk.size(memory.keep_free)}: free some, then they are let in by themselves"
+            )
+        guard.reopen(self.home)
+        supervisor.restart("broker")
+
     def _choose_broker(self, progress: Progress) -> str:
         if self.settings.kafka:
             return "elsewhere"
@@ -158,16 +192,19 @@ class Stack:
         return "kafka"
 
     def _start_services(self, memory: Remembered, supervisor: Supervisor, progress: Progress) -> Services:
-        for one in services(self.settings, memory, self.home)[:3]:
-            if one.command:
+        for one in services(self.settings, memory, self.home):
+            if one.command and not is_worker(one.name):
                 supervisor.run(one.name, one.command, {})
         if memory.broker == "test":
             memory = self._find_test_broker(memory, supervisor)
-        base, workers = (parts := services(self.settings, memory, self.home))[:3], parts[3:]
-        for one in base:
+        parts = services(self.settings, memory, self.home)
+        workers = [one for one in parts if is_worker(one.name)]
+        for one in parts[: -len(workers) or None]:
             self._await(one, supervisor, progress, _WHAT.get(memory.broker if one.name == "broker" else one.name, ""))
         found = addresses(self.settings, memory)
         ensure_topics(found.kafka, self.settings.tenant)
+        if memory.broker == "kafka":
+            bound_topics(found.kafka, self.settings.tenant, disk.retention(memory.broker_bytes))
         self._migrate(found)
         for one in workers:
             environment = worker_environment(self.settings, memory, one.name, self.home)
@@ -285,3 +322,13 @@ def _without_own(settings: Settings, memory: Remembered) -> Settings:
         return "" if given.rstrip("/") == getattr(own, name) else given
 
     return replace(settings, kafka=other("kafka"), registry=other("registry"), clickhouse=other("clickhouse"))
+
+
+def _bytes_in(folder: Path) -> int:
+    """Bytes on disk of the files in a folder; files that go meanwhile count nothing."""
+    total = 0
+    for place, _, names in os.walk(folder):
+        for name in names:
+            with suppress(OSError):
+                total += (Path(place) / name).lstat().st_blocks * 512
+    return total

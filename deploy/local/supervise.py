@@ -93,6 +93,13 @@ class Supervisor:
         except xmlrpc.client.Fault as problem:
             raise StackError(f"{name} cannot be started: {problem.faultString} (see {self.home / 'logs'})") from problem
 
+    def restart(self, name: str) -> None:
+        """End a program and start it again with the command it has; quiet when it does not run."""
+        with suppress(xmlrpc.client.Fault):
+            self._call("stopProcess", name)
+        with suppress(xmlrpc.client.Fault):
+            self._call("startProcess", name, False)
+
     def update(self, programs: Sequence[Program]) -> None:
         """Make the running supervisor's programs these: stop and forget others, learn new ones (stopped)."""
         self._write(programs)
