@@ -114,6 +114,10 @@ class Delivery:
                 ledger.frames -= frames
             raise DeliveryError(f"{self._topic} on {self._kafka}: {problem}; {self._advice()}") from problem
 
+    def check(self) -> None:
+        """Raises :class:`DeliveryError` once the producer has failed for good."""
+        self._check()
+
     def poll(self, timeout_s: float) -> None:
         """Serve acknowledgements; returns after the first ones or the timeout."""
         self._producer.poll(timeout_s)
@@ -197,6 +201,7 @@ def make_producer(kafka: str, settings: Settings, on_error: Callable[[KafkaError
     """An idempotent producer for a robot's records; ``on_error`` hears of its connections."""
     config = {
         "bootstrap.servers": kafka,
+        **settings.kafka_access(),
         "client.id": "kinestream-robot",
         "enable.idempotence": True,
         "acks": "all",

@@ -101,6 +101,7 @@ class Episode:
         """
         with self._link.lock:
             self._must_be_open()
+            self._link.outlet.check()
             values = self._intake.given((position, velocity, effort, command), channels)
             rows = self._intake.one(values)
             t_ns = self._clock.now_ns() if t is None else stamp_ns(t)
@@ -124,6 +125,7 @@ class Episode:
         """
         with self._link.lock:
             self._must_be_open()
+            self._link.outlet.check()
             values = self._intake.given((position, velocity, effort, command), channels)
             arrays = self._intake.many(values)
             if t is None:

@@ -24,6 +24,9 @@ class Outlet(Protocol):
     def pending_bytes(self) -> int:
         """Bytes the broker has not acknowledged."""
 
+    def check(self) -> None:
+        """Raises what :meth:`put` would, before a frame is taken that it would refuse."""
+
     def put(
         self, message: bytes, ledger: Ledger, frames: int = 0, *, wait: bool = True, blocks: Sequence[HashedBlock] = ()
     ) -> None:

@@ -141,6 +141,16 @@ class Robot:
         return self._spooled.held_bytes if self._spooled else 0
 
     @property
+    def spool_full(self) -> bool:
+        """New episodes are refused: the spool is at its bound, or its disk is full."""
+        return self._spooled.full if self._spooled else False
+
+    @property
+    def delivery_state(self) -> str:
+        """CONNECTING, ONLINE, OFFLINE (the broker is away) or REFUSED (it takes nothing); empty without a spool."""
+        return self._spooled.state if self._spooled else ""
+
+    @property
     def trouble(self) -> str:
         """Why frames are not delivered or not kept, in a sentence; empty while all is well or without a spool."""
         return self._spooled.trouble if self._spooled else ""

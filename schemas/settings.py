@@ -20,6 +20,14 @@ class Settings:
     # -- where things are -------------------------------------------------
     #: bootstrap servers of a Kafka cluster; empty = the local stack's broker
     kafka: str = ""
+    #: how robots reach it: PLAINTEXT, SSL, SASL_PLAINTEXT or SASL_SSL ...
+    kafka_security: str = "PLAINTEXT"
+    #: ... with which SASL mechanism, name and password ...
+    kafka_mechanism: str = "PLAIN"
+    kafka_user: str = ""
+    kafka_password: str = ""
+    #: ... and a file of certificates to trust; empty = the system's
+    kafka_ca: str = ""
     #: URL of a ClickHouse HTTP endpoint; empty = the local stack's embedded store
     clickhouse: str = ""
     #: database that holds Kinestream's tables
@@ -133,6 +141,14 @@ class Settings:
     stall_s: float = 60.0
     #: session of the group, seconds
     session_s: float = 10.0
+
+    def kafka_access(self) -> dict[str, str]:
+        """How a librdkafka client is let in, as its own settings."""
+        access = {"security.protocol": self.kafka_security}
+        if self.kafka_security.startswith("SASL"):
+            access |= {"sasl.mechanism": self.kafka_mechanism}
+            access |= {"sasl.username": self.kafka_user, "sasl.password": self.kafka_password}
+        return access | ({"ssl.ca.location": self.kafka_ca} if self.kafka_ca else {})
 
     @classmethod
     def from_env(cls, env: Mapping[str, str] | None = None) -> Settings:

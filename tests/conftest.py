@@ -2,6 +2,7 @@
 
 pytest_plugins = [
     "tests.plugins.broker",
+    "tests.plugins.mockbroker",
     "tests.plugins.recordings",
     "tests.plugins.spool",
     "tests.plugins.store",

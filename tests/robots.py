@@ -41,6 +41,9 @@ class Kept:
         ledger.records += 1
         ledger.frames += frames
 
+    def check(self) -> None:
+        """It takes everything."""
+
     def poll(self, timeout_s: float) -> None:
         """Nothing is ever acknowledged."""
 
@@ -101,7 +104,7 @@ def wait_until(condition: Callable[[], bool], timeout_s: float, what: str) -> No
 
 
 def read_topic(
-    bootstrap: str, topic: str, until: Callable[[list[Decoded]], bool], timeout_s: float = 30.0
+    bootstrap: str, topic: str, until: Callable[[list[Decoded]], bool], timeout_s: float = 30.0, registry: str = ""
 ) -> tuple[list[Decoded], list[Message]]:
     """Everything in a topic from its start, partition by partition in order, until ``until(decoded)``."""
     consumer = Consumer(
@@ -110,7 +113,7 @@ def read_topic(
     try:
         partitions = consumer.list_topics(topic, timeout=timeout_s).topics[topic].partitions
         consumer.assign([TopicPartition(topic, partition, 0) for partition in partitions])
-        codec = Codec(Registry(), topic)
+        codec = Codec(Registry(registry), topic)
         decoded: list[Decoded] = []
         messages: list[Message] = []
         deadline = time.monotonic() + timeout_s

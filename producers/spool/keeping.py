@@ -47,8 +47,8 @@ class Keeping:
         if waits and not self._receipts.is_open and time.monotonic() - self._asked_s > _ASK_S:
             self._asked_s = time.monotonic()
             partitions = line.partitions_of(self._topic)
-            self.has_receipts = partitions > 0
-            if partitions:
+            self.has_receipts = partitions > 0 if partitions >= 0 else None
+            if partitions > 0:
                 self._receipts.open(partitions, self._reading.fact("receipts", ""))
                 self._asked_s = float("-inf")
         found = self._receipts.poll()

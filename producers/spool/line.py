@@ -6,6 +6,8 @@ feeds it goes back to the last acknowledgement without a hole.
 
 from __future__ import annotations
 
+import logging
+import threading
 import time
 from collections import Counter
 from collections.abc import Callable
@@ -17,12 +19,16 @@ from confluent_kafka import KafkaError, KafkaException, Message, Producer
 from kinestream.producers.delivery import make_producer
 from kinestream.schemas.settings import Settings
 
+log = logging.getLogger("kinestream.robot")
+
 #: Seconds without an acknowledgement after which the broker counts as away.
-SILENT_S: Final = 2.0
+SILENT_S: Final = 5.0
 #: Seconds between two questions to a broker that is away, and to one that refuses us.
 AWAY_S, REFUSED_S = 0.5, 5.0
-#: A question that is not answered within this goes on waiting in librdkafka; the thread must not.
-_PROBE_S: Final = 0.3
+#: Seconds an answer may take, on the slowest network a robot may have.
+_ANSWER_S: Final = 10.0
+
+_PARTITIONS_S: Final = 2.0
 
 CONNECTING, ONLINE, OFFLINE, REFUSED = "CONNECTING", "ONLINE", "OFFLINE", "REFUSED"
 
@@ -45,6 +51,7 @@ class Line:
         self._inflight: Counter[str] = Counter()
         self._failed = ""
         self._heard: list[KafkaError] = []
+        self._question: _Question | None = None
         #: none while the broker refuses us: librdkafka would try again each second
         self._producer: Producer | None = None
 
@@ -75,8 +82,12 @@ class Line:
 
     def poll(self, timeout_s: float) -> None:
         """Serve acknowledgements."""
-        if self._producer is not None:
+        if self._producer is None:
+            return
+        try:
             self._producer.poll(timeout_s)
+        except KafkaException as problem:  # a fatal error is raised instead of reported
+            self._failed = _text(problem.args[0])
 
     def look(self, now: float) -> bool:
         """See to the connection; True if the producer was replaced: what it had has to be handed over again."""
@@ -87,43 +98,39 @@ class Line:
             return True
         if self.state == ONLINE and self._inflight.total() and now - self._last_answer > SILENT_S:
             self._become(OFFLINE, "no acknowledgement")
-        if self.state != ONLINE and now >= self._probe_due:
-            self._probe()
+        if self.state != ONLINE:
+            self._ask(now)
         return False
 
     def partitions_of(self, topic: str) -> int:
-        """Number of partitions of a topic; 0 = there is none, or nobody answers."""
+        """Number of partitions of a topic; 0 = there is none, -1 = nobody answers."""
         try:
-            found = self._connected().list_topics(topic, timeout=_PROBE_S).topics[topic]
+            found = self._connected().list_topics(topic, timeout=_PARTITIONS_S).topics[topic]
         except KafkaException:
-            return 0
+            return -1
         return 0 if found.error else len(found.partitions)
-
-    def refuse(self, why: str) -> None:
-        """Stop for a while: the next try is in REFUSED_S."""
-        self._become(REFUSED, why)
 
     def _connected(self) -> Producer:
         if self._producer is None:
             self._producer = make_producer(self._kafka, self._settings, self._heard.append)
         return self._producer
 
-    def _probe(self) -> None:
-        live, producer = self._topics["live"], self._connected()
-        try:
-            error = producer.list_topics(live, timeout=_PROBE_S).topics[live].error
-        except KafkaException as problem:
-            producer.poll(0)
-            self._become(OFFLINE, _text(problem.args[0]))
-            while self._heard:
-                self._hear(self._heard.pop())
+    def _ask(self, now: float) -> None:
+        """Whether the broker is there, without waiting for the answer."""
+        if self._question is None and now >= self._probe_due:
+            patience_s = REFUSED_S if self.state == REFUSED else _ANSWER_S
+            self._question = _Question(self._connected(), self._topics["live"], patience_s)
+        if self._question is None or self._question.is_alive():
             return
-        self._heard.clear()
+        answer, self._question = self._question, None
+        if answer.unreachable:
+            self._become(OFFLINE, answer.unreachable)
+            return
         self._last_answer = time.monotonic()
-        if error is None:
-            self._become(ONLINE, "")
+        if answer.refusal:
+            self._become(REFUSED, f"topic {self._topics['live']}: {answer.refusal}")
         else:
-            self._become(REFUSED, f"topic {live}: {_text(error)}")
+            self._become(ONLINE, "")
 
     def _hear(self, error: KafkaError) -> None:
         """Librdkafka's word on its connections."""
@@ -132,7 +139,7 @@ class Line:
             self._become(REFUSED, f"{_text(error)}: the broker does not take this robot's credentials")
         elif error.fatal():
             self._failed = _text(error)
-        elif error.code() == KafkaError._ALL_BROKERS_DOWN and self.state == ONLINE:
+        elif error.code() == KafkaError._ALL_BROKERS_DOWN and self.state in (CONNECTING, ONLINE):
             self._become(OFFLINE, _text(error))
 
     def _delivered(
@@ -156,9 +163,11 @@ class Line:
         if self._producer is not None:
             self._producer.purge()
             self._producer = None
+        self._question = None
         self._heard.clear()
+        log.warning("the producer failed (%s): a new one goes on from the last acknowledgement", why)
         if self.state != REFUSED:
-            self._become(OFFLINE, f"the producer failed ({why}) and was replaced")
+            self._become(OFFLINE, f"the producer failed ({why})")
 
     def close(self) -> None:
         """Let go; what is not acknowledged is sent again by whoever has the spool next."""
@@ -176,6 +185,24 @@ class Line:
     def away_for(self) -> float:
         """Seconds for which the broker has been away or has refused us; 0 while it is not known to."""
         return time.monotonic() - self._since if self.state in (OFFLINE, REFUSED) else 0.0
+
+
+class _Question(threading.Thread):
+    """Asks about a topic in a thread of its own: librdkafka's answer may take as long as the network likes."""
+
+    def __init__(self, producer: Producer, topic: str, patience_s: float) -> None:
+        super().__init__(name="spool-question", daemon=True)
+        self._producer, self._topic, self._patience_s = producer, topic, patience_s
+        self.unreachable = self.refusal = ""
+        self.start()
+
+    def run(self) -> None:
+        try:
+            error = self._producer.list_topics(self._topic, timeout=self._patience_s).topics[self._topic].error
+        except KafkaException as problem:
+            self.unreachable = _text(problem.args[0])
+        else:
+            self.refusal = _text(error) if error else ""
 
 
 _REFUSALS: Final = {

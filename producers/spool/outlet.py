@@ -50,12 +50,12 @@ class SpooledDelivery:
         self._sender: Sender
         self._writer = Writer(spool, settings, self._parcels, self._lane_now, lambda: self._sender.tell())
         receipts = Receipts(kafka, receipts_topic, owner.robot_id, Codec(Registry(settings.registry), ""), settings)
-        self.keeping = Keeping(
+        self._keeping = Keeping(
             spool.reading, self._writer, self._parcels, receipts, receipts_topic, settings.spool_keep_s
         )
         self._sender = Sender(
             Line(kafka, owner.robot_id, topics, settings),
-            *(spool.reading, self._writer, self._parcels, self.keeping, topics, settings, make_status, on_trouble),
+            *(spool.reading, self._writer, self._parcels, self._keeping, topics, settings, make_status, on_trouble),
         )
         self._limit = settings.spool_bytes
         self._closed = threading.Event()
@@ -75,6 +75,11 @@ class SpooledDelivery:
     def has_room(self) -> bool:
         """A record handed over now would be taken without waiting."""
         return self._writer.has_room
+
+    @property
+    def full(self) -> bool:
+        """No new episode may begin."""
+        return self._writer.full
 
     @property
     def state(self) -> str:
@@ -97,6 +102,10 @@ class SpooledDelivery:
     def admit(self) -> None:
         """Raises :class:`SpoolFullError` where no new episode may begin."""
         self._writer.admit()
+
+    def check(self) -> None:
+        """Raises :class:`SpoolFullError` while the disk takes nothing."""
+        self._writer.check()
 
     def put(
         self,
@@ -149,9 +158,10 @@ class SpooledDelivery:
         self._closed.set()
         self._writer.close()
 
-    def wait_for_receipts(self, deadline: float) -> bool:
-        """Until nothing in the spool waits for a receipt; False at monotonic ``deadline``."""
-        return self._sender.wait(lambda: not self.waiting() or self.keeping.has_receipts is False, deadline)
+    @property
+    def emptied(self) -> bool:
+        """The broker has everything, and nothing waits for a receipt, or the hub writes none."""
+        return not self.unsent() and (not self.waiting() or self._keeping.has_receipts is False)
 
     def _lane_now(self) -> str:
         return self._lane or self._sender.lane_now()

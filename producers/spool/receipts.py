@@ -68,6 +68,7 @@ class Receipts:
         self._topic, self._robot_id, self._codec = topic, robot_id, codec
         self._config = {
             "bootstrap.servers": kafka,
+            **settings.kafka_access(),
             "client.id": "kinestream-robot",
             "group.id": f"kinestream-spool-{robot_id}",  # demanded by librdkafka; nothing joins it
             "enable.auto.commit": False,

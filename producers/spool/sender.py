@@ -10,6 +10,7 @@ from typing import Final
 
 from confluent_kafka import KafkaError
 
+from kinestream.producers.spool import line
 from kinestream.producers.spool.keeping import Keeping
 from kinestream.producers.spool.line import CONNECTING, OFFLINE, ONLINE, REFUSED, Line
 from kinestream.producers.spool.parcel import Parcel
@@ -42,7 +43,7 @@ class Sender:
 
     def __init__(
         self,
-        line: Line,
+        to: Line,
         reading: Tables,
         writer: Writer,
         parcels: dict[int, Parcel],
@@ -52,13 +53,14 @@ class Sender:
         make_status: MakeStatus,
         on_trouble: Callable[[str], None],
     ) -> None:
-        self._line, self._reading, self._writer, self._parcels = line, reading, writer, parcels
+        self._line, self._reading, self._writer, self._parcels = to, reading, writer, parcels
         self._keeping, self._topics, self._settings = keeping, topics, settings
         self._make_status, self._on_trouble = make_status, on_trouble
         self._registry = Registry(settings.registry)
         self._codecs = {lane: Codec(self._registry, topic) for lane, topic in topics.items()}
         self._heads: dict[tuple[str, bytes], bytes] = {}
-        self._status_due = 0.0
+        self._status_due = self._registry_due = self._registry_since = 0.0
+        self._registry_trouble = ""
         self._status_out: set[str] = set()
         self._said = ""
         self._stopped = threading.Event()
@@ -91,12 +93,12 @@ class Sender:
         return self._said
 
     def away_for(self) -> float:
-        """Seconds for which the broker has been away or has refused us."""
-        return self._line.away_for()
+        """Seconds for which broker or registry have been away or have refused us."""
+        return time.monotonic() - self._registry_since if self._registry_trouble else self._line.away_for()
 
     def lane_now(self) -> str:
         """Lane of a take that begins now; empty = to be decided when the broker answers."""
-        return LIVE if self._line.state == ONLINE else ""
+        return LIVE if self._line.state == ONLINE and not self._registry_trouble else ""
 
     def unsent(self) -> list[Parcel]:
         """Episodes the broker does not have whole, the oldest first."""
@@ -126,26 +128,33 @@ class Sender:
         self._line.close()
 
     def _turn(self, now: float) -> None:
-        line = self._line
-        line.poll(0)
-        if line.look(now):
+        self._line.poll(0)
+        if self._line.look(now):
             self._status_out.clear()
             for parcel in list(self._parcels.values()):
                 parcel.rewind()
-        if line.state == ONLINE:
-            try:
-                if now >= self._status_due:
-                    self._send_status()
-                    self._status_due = now + self._settings.status_interval_s
-                self._feed(now)
-            except ContractError as problem:  # the registry: away, or it does not know a schema
-                line.refuse(str(problem))
-            self._keeping.read_receipts(line)
-        line.poll(0)
+        if self._line.state == ONLINE:
+            self._send(now)
+            self._keeping.read_receipts(self._line)
+        self._line.poll(0)
         self._keeping.look_after(list(self._parcels.values()), now)
         self._say()
         with self._progress:
             self._progress.notify_all()
+
+    def _send(self, now: float) -> None:
+        """Status and records, unless the registry is in the way: away, or it does not know a schema."""
+        if now < self._registry_due:
+            return
+        try:
+            if now >= self._status_due:
+                self._send_status()
+                self._status_due = now + self._settings.status_interval_s
+            self._feed(now)
+            self._registry_trouble = ""
+        except ContractError as problem:
+            self._registry_since = now if not self._registry_trouble else self._registry_since
+            self._registry_trouble, self._registry_due = str(problem), time.monotonic() + line.REFUSED_S
 
     # -- records ----------------------------------------------------------
     def _feed(self, now: float) -> None:
@@ -229,6 +238,8 @@ class Sender:
         refused = [parcel for parcel in list(self._parcels.values()) if parcel.refused and not parcel.done]
         if state in (OFFLINE, REFUSED) and self._line.away_for() > 1.0:
             text = f"{'the broker is away' if state == OFFLINE else 'nothing is taken'}: {self._line.trouble}"
+        elif self._registry_trouble:
+            text = f"nothing is sent: {self._registry_trouble}"
         elif refused and state != CONNECTING:
             text = _refusal(refused)
         elif state in (OFFLINE, REFUSED):

@@ -19,7 +19,7 @@ from kinestream.schemas.errors import SpoolError
 log = logging.getLogger("kinestream.robot")
 
 #: Bytes set aside so that on a full disk a take can be ended and what the hub has can be removed.
-BALLAST_BYTES: Final = 4_000_000
+BALLAST_BYTES: Final = 8_000_000
 _BALLAST: Final = "ballast"
 
 

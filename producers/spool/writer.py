@@ -29,8 +29,8 @@ log = logging.getLogger("kinestream.robot")
 GROUP_S: Final = 0.02
 #: Seconds between two tries on a disk that refused.
 RETRY_S: Final = 1.0
-#: Bytes that may wait for a slow disk; then send() waits for it.
-_PENDING_BYTES: Final = 16_000_000
+#: Bytes that may wait for a slow disk; then send() waits for it. Well below the room kept for a full one.
+_PENDING_BYTES: Final = 1_500_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,13 +94,26 @@ class Writer:
         return self._held + self._batch.bytes
 
     @property
+    def full(self) -> bool:
+        """No new episode may begin."""
+        return bool(self.failure) or self.held >= self._limit
+
+    @property
     def has_room(self) -> bool:
         """A record handed over now would be taken without waiting."""
         return not self.failure and self._batch.bytes < _PENDING_BYTES
 
+    def check(self) -> None:
+        """Raises :class:`SpoolFullError` while the disk takes nothing."""
+        if self.failure:
+            raise SpoolFullError(
+                f"the spool {self._spool.folder} cannot be written ({self.failure}): what was accepted before is kept;"
+                " make room on its disk, and send() goes on by itself"
+            )
+
     def admit(self) -> None:
         """Raises :class:`SpoolFullError` where no new episode may begin."""
-        self._check_disk()
+        self.check()
         if self.held >= self._limit:
             raise SpoolFullError(
                 f"the spool {self._spool.folder} holds {self.held:,} of {self._limit:,} bytes, so no new episode may"
@@ -117,10 +130,10 @@ class Writer:
         """
         with self._room:
             if wait:
-                self._check_disk()
+                self.check()
                 self._check_reserve(len(message))
                 self._room.wait_for(lambda: self._batch.bytes < _PENDING_BYTES or bool(self.failure))
-                self._check_disk()
+                self.check()
             taking = self._taking.get(ledger.episode_id) or self._begin(ledger)
             self._batch.records.append((taking.parcel.key << 32 | ledger.records, ledger.frames, frames, message))
             for block in blocks:
@@ -257,13 +270,6 @@ class Writer:
             if self._spool.make_ballast():
                 self.failure = ""
                 log.warning("the spool %s takes frames again", self._spool.folder)
-
-    def _check_disk(self) -> None:
-        if self.failure:
-            raise SpoolFullError(
-                f"the spool {self._spool.folder} cannot be written ({self.failure}): what was accepted before is kept;"
-                " make room on its disk, and send() goes on by itself"
-            )
 
     def _check_reserve(self, size: int) -> None:
         if self.held + size > self._limit + self._reserve:
