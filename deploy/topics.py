@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any, Final
 
 from confluent_kafka import KafkaException
@@ -47,6 +48,33 @@ def ensure_topics(bootstrap: str, tenant: str, timeout_s: float = 30.0) -> dict[
         there = _partitions(_metadata(admin, bootstrap, timeout_s), wanted)
     _check(there, wanted)
     return there
+
+
+@dataclass(frozen=True, slots=True)
+class Described:
+    """A topic as a cluster has it, and the partitions the catalogue wants; retention -1 = without bound."""
+
+    partitions: int
+    expected: int
+    retention_ms: int
+    retention_bytes: int
+
+
+def describe_topics(bootstrap: str, tenant: str, timeout_s: float = 10.0) -> dict[str, Described]:
+    """Those of the catalogue's topics that are there, by name; raises :class:`BrokerError` when nobody answers."""
+    admin = _admin(bootstrap)
+    wanted = {topic_name(topic, tenant): topic for topic in CATALOGUE}
+    counts = _partitions(_metadata(admin, bootstrap, timeout_s), wanted)
+    asked = [ConfigResource(ConfigResource.Type.TOPIC, name) for name in counts]
+    found = {}
+    for resource, answer in admin.describe_configs(asked, request_timeout=timeout_s).items():
+        try:
+            config = answer.result(timeout_s)
+        except KafkaException as problem:
+            raise BrokerError(f"topic {resource.name} cannot be described: {problem.args[0].str()}") from problem
+        kept = (int(config[name].value) for name in ("retention.ms", "retention.bytes"))
+        found[resource.name] = Described(counts[resource.name], wanted[resource.name].partitions, *kept)
+    return found
 
 
 def bound_topics(

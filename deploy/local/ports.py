@@ -85,6 +85,13 @@ def choose_ports(remembered: Remembered, names: list[str], settings: Settings) -
     return replace(remembered, ports={**remembered.ports, **ports})
 
 
+def port_plan(settings: Settings) -> dict[str, tuple[int, bool, bool]]:
+    """Port by service as a first start would want it: the port, whether a setting pins it, whether it is free now."""
+    pins = {name: _pinned(name, settings) for name in PREFERRED}
+    wanted = {name: pins[name] or port for name, port in PREFERRED.items()}
+    return {name: (port, bool(pins[name]), port_is_free(port)) for name, port in wanted.items()}
+
+
 def _pinned(name: str, settings: Settings) -> int:
     if name not in _PINS:
         return 0

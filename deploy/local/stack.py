@@ -138,8 +138,8 @@ class Stack:
         if kind != memory.broker:  # the port of one broker means nothing to the other
             memory = replace(memory, ports={name: port for name, port in memory.ports.items() if name != "broker"})
         guard.reopen(self.home)
-        shares = self._shares()
-        memory = replace(memory, broker=kind, workers=workers, broker_bytes=shares.broker, keep_free=shares.keep_free)
+        mine = shares(self.home, self.settings)
+        memory = replace(memory, broker=kind, workers=workers, broker_bytes=mine.broker, keep_free=mine.keep_free)
         names = [*service_names(self.settings, workers), *(["inside"] if kind == "kafka" else [])]
         memory = choose_ports(memory, [n for n in names if n != "broker" or kind == "kafka"], self.settings)
         test_broker_address(self.home).unlink(missing_ok=True)
@@ -157,11 +157,6 @@ class Stack:
         supervisor.update(self._programs(memory))
         memory.save(self.home)
         return memory
-
-    def _shares(self) -> disk.Quotas:
-        used = sum(_bytes_in(self.home / name) for name in ("kafka", "store"))
-        there, given = shutil.disk_usage(self.home), self.settings
-        return disk.quotas(there.free, used, there.total, disk_bytes=given.disk_bytes, keep_free=given.keep_free_bytes)
 
     def _let_in(self, memory: Remembered, supervisor: Supervisor) -> None:
         """Robots that were refused for want of disk space are let in, or it is said what is still missing."""
@@ -322,6 +317,15 @@ def _without_own(settings: Settings, memory: Remembered) -> Settings:
         return "" if given.rstrip("/") == getattr(own, name) else given
 
     return replace(settings, kafka=other("kafka"), registry=other("registry"), clickhouse=other("clickhouse"))
+
+
+def shares(home: Path, settings: Settings) -> disk.Quotas:
+    """What broker and store may take of the disk of ``home``; raises :class:`StackError` when that is too little."""
+    used = sum(_bytes_in(home / name) for name in ("kafka", "store"))
+    place = next(one for one in (home, *home.parents) if one.exists())
+    there = shutil.disk_usage(place)
+    given = {"disk_bytes": settings.disk_bytes, "keep_free": settings.keep_free_bytes}
+    return disk.quotas(there.free, used, there.total, **given)
 
 
 def _bytes_in(folder: Path) -> int:

@@ -75,6 +75,20 @@ def apply(
     return [migration.name for migration in fresh]
 
 
+def pending(client: Client, database: str, *, folder: Path = FOLDER) -> list[str]:
+    """Names of the files that :func:`apply` would run; raises :class:`StoreError` as it does."""
+    applied: dict[int, tuple[str, str]] = {}
+    there = client.query(
+        "SELECT 1 FROM system.tables WHERE database = {database:String} AND name = 'schema_migrations'",
+        parameters={"database": database},
+    )
+    if there.result_rows:
+        applied = _applied(client, database)
+    migrations = load(folder)
+    _compare(applied, migrations, database)
+    return [migration.name for migration in migrations if migration.number not in applied]
+
+
 def statements(text: str) -> Iterator[str]:
     """The statements of a file, comments dropped; a ``;`` inside a string, a quoted name or a comment ends nothing."""
     held: list[str] = []
