@@ -2,7 +2,7 @@
 
 chDB's streaming insert answers "done" whatever happens at its end: a full disk, too many partitions, memory (measured
 on 4.4.0: error 243 and 252, nothing stored, no error returned). So rows stream into a table in memory, and an
-``INSERT SELECT``, which does report, takes them on. One millisecond and one copy an insert.
+``INSERT SELECT``, which does report, takes them on: 3 to 5 ms of CPU and one copy an insert (measured).
 """
 
 from __future__ import annotations
