@@ -31,6 +31,7 @@ lint: setup  ## style, types and import directions
 
 bench: setup  ## what is fast, each figure beside its peer's (minutes; docs/performance.md)
 	@$(BIN)/kinestream bench codec
+	@$(BIN)/kinestream bench spool
 	@$(BIN)/kinestream bench worker
 	@$(BIN)/kinestream bench memory
 

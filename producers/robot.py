@@ -42,7 +42,7 @@ DEFAULT_SPOOL: Final = ""
 #: Seconds the last flush of a program that forgot to close its robot may take.
 _AT_EXIT_S: Final = 5.0
 #: Share of Settings.chunk_ms after which a partial chunk is cut: the rest is for its way into the spool.
-_CUT_SHARE: Final = 0.95
+_CUT_SHARE: Final = 0.93
 #: Longest sleep of the background thread, s: how soon close() is noticed.
 _NAP_S: Final = 0.1
 

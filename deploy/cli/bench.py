@@ -12,6 +12,8 @@ if TYPE_CHECKING:
 
 Json = Annotated[bool, typer.Option("--json", help="One JSON document.")]
 Chunks = Annotated[str, typer.Option("--chunk", help="Frames a chunk, one or several sizes: 1,10,64.")]
+#: Frames a CPU-second a spool must take.
+FLOOR_SPOOL = 50_000
 #: What this stage must reach (docs/performance.md): frames a CPU-second at 64 a chunk, and MB.
 FLOOR_FRAMES, FLOOR_WORKER_MB, FLOOR_STACK_MB = 300_000, 400, 1500
 
@@ -19,7 +21,7 @@ FLOOR_FRAMES, FLOOR_WORKER_MB, FLOOR_STACK_MB = 300_000, 400, 1500
 def register(app: typer.Typer) -> None:
     """Add the commands."""
     group = typer.Typer(help="Measure, each figure beside its peer in the same run.", no_args_is_help=True)
-    for command in (codec, worker, memory):
+    for command in (codec, spool, worker, memory):
         group.command()(command)
     app.add_typer(group, name="bench")
 
@@ -48,6 +50,39 @@ def codec(
     cells = [(str(f.chunk), f.what, _big(f.ours), _big(f.fastavro), f"{f.ratio:.1f}x") for f in figures]
     table(("frames a chunk", "", "ours", "fastavro", "ratio"), cells)
     say(f"frames a CPU-second, medians of {repeats} turns each, taken in turn")
+
+
+def spool(
+    chunk: Chunks = "10,64",
+    frames: Annotated[int, typer.Option(min=3000, help="Frames of each turn.")] = 150_000,
+    repeats: Annotated[int, typer.Option(min=1, help="Turns of each way; medians are shown.")] = 3,
+    folder: Annotated[
+        str, typer.Option(help="A folder on the disk to measure (the system's for temporary files).")
+    ] = "",
+    as_json: Json = False,
+) -> None:
+    """Frames of 32 joints x 3 channels from send() into a robot's spool on disk, without a broker."""
+    import logging
+
+    from kinestream.deploy.bench.machine import machine
+    from kinestream.deploy.bench.spool import measure_spool
+    from kinestream.deploy.cli.output import emit_json, say, table, working
+
+    logging.getLogger("kinestream.robot").setLevel(logging.ERROR)  # that nobody listens is meant
+    with working("writing spools"):
+        figures = measure_spool(parse_sizes(chunk), frames, repeats, folder)
+    if as_json:
+        emit_json({"bench": "spool", **machine(), "repeats": repeats, "floor": FLOOR_SPOOL, "figures": figures})
+        return
+    cells = [
+        (str(f.chunk), f.call, f.durable, _big(f.frames_per_cpu_s), _big(f.frames_per_s), f"{f.promised_s * 1000:.0f}")
+        for f in figures
+    ]
+    table(
+        ("frames a chunk", "by", "survives a loss of", "frames a CPU-second", "frames a second", "promised, ms"), cells
+    )
+    reached = all(f.frames_per_cpu_s >= FLOOR_SPOOL for f in figures if f.durable == "process")
+    say(f"floor: {FLOOR_SPOOL:,} frames a CPU-second, {'reached' if reached else 'NOT reached'}")
 
 
 def worker(

@@ -80,6 +80,7 @@ class Writer:
         self._held = sum(parcel.held for parcel in parcels.values())
         self._next_key = max(parcels, default=0) + 1
         self._committed_s = self._refused_s = 0.0
+        self._urgent = False
         #: why the disk takes nothing; empty = it does
         self.failure = ""
 
@@ -145,7 +146,8 @@ class Writer:
             ledger.records += 1
             ledger.bytes += len(message)
             ledger.frames += frames
-            if len(self._batch.records) == 1:  # the committing thread sleeps
+            self._urgent = self._urgent or not wait  # a chunk cut for its age, or an end
+            if self._urgent or len(self._batch.records) == 1:  # the committing thread sleeps
                 self._room.notify_all()
 
     def do(self, work: Callable[[], object], then: Callable[[], None] = lambda: None) -> None:
@@ -161,11 +163,13 @@ class Writer:
         """Commit what is there, or what comes within ``wait_s``; at most one commit each GROUP_S."""
         with self._room:
             self._room.wait_for(lambda: self._batch.bytes or self._tasks, wait_s)
-            due = self._committed_s + GROUP_S
+            due = 0.0 if self._urgent else self._committed_s + GROUP_S
             if self.failure:
                 due = self._refused_s + RETRY_S
-            self._room.wait_for(lambda: False, min(max(due - time.monotonic(), 0.0), max(wait_s, GROUP_S)))
-            if time.monotonic() < due:
+            self._room.wait_for(
+                lambda: self._urgent and not self.failure, min(max(due - time.monotonic(), 0.0), max(wait_s, GROUP_S))
+            )
+            if time.monotonic() < due and not (self._urgent and not self.failure):
                 return
         self.commit()
 
@@ -173,7 +177,7 @@ class Writer:
         """Commit what is there, now; False if the disk refused it."""
         with self._commit_lock:
             with self._room:
-                batch, self._batch = self._batch, _Batch()
+                batch, self._batch, self._urgent = self._batch, _Batch(), False
                 tasks = [self._tasks.popleft() for _ in range(len(self._tasks))]
             try:
                 if batch.records or tasks:
