@@ -11,6 +11,11 @@ from typing import Any
 from kinestream.schemas.errors import SettingError
 
 PREFIX = "KINESTREAM_"
+_CHOICES = {
+    "broker": ("auto", "kafka", "test"),
+    "lane": ("live", "bulk", "both"),
+    "on_log_gap": ("go-on", "stop"),
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,8 +144,14 @@ class Settings:
     worker_port: int = 6066
     #: seconds without progress, though there is something to do and nothing is away, after which /healthz says 503
     stall_s: float = 60.0
-    #: session of the group, seconds
+    #: session of the group, seconds: after a crash without a restart, others take over when it ends
     session_s: float = 10.0
+    #: seconds within which a worker must answer a rebalance; the store may be away for longer
+    max_poll_s: float = 300.0
+    #: which frame topics a worker reads: live, bulk or both
+    lane: str = "both"
+    #: when the log starts after the committed offset: "go-on" (read what is left, count the gap) or "stop"
+    on_log_gap: str = "go-on"
 
     def kafka_access(self) -> dict[str, str]:
         """How a librdkafka client is let in, as its own settings."""
@@ -165,8 +176,10 @@ class Settings:
             values[name] = _parse(variable, text, type(known[name].default))
         values.setdefault("registry", env.get("SCHEMA_REGISTRY_URL", ""))
         settings = cls(**values)
-        if settings.broker not in ("auto", "kafka", "test"):
-            raise SettingError(f"KINESTREAM_BROKER={settings.broker!r}: allowed are auto, kafka, test")
+        for name, allowed in _CHOICES.items():
+            if getattr(settings, name) not in allowed:
+                given = f"{PREFIX}{name.upper()}={getattr(settings, name)!r}"
+                raise SettingError(f"{given}: allowed are {', '.join(allowed)}")
         return settings
 
 

@@ -6,7 +6,6 @@ import asyncio
 import logging
 import os
 import socket
-import time
 from collections.abc import Awaitable, Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
@@ -19,7 +18,7 @@ from faust.types import TP
 from faust.utils.terminal import SpinnerHandler
 
 from kinestream.schemas.catalogue import FRAMES, FRAMES_BULK, topic_name
-from kinestream.schemas.errors import KinestreamError
+from kinestream.schemas.errors import KinestreamError, SettingError
 from kinestream.schemas.registry import Registry
 from kinestream.schemas.settings import Settings
 from kinestream.streams.assigned import Membership
@@ -35,21 +34,25 @@ log = logging.getLogger("kinestream.worker")
 settings = Settings.from_env()
 bootstrap = settings.kafka or "127.0.0.1:9092"
 clickhouse = settings.clickhouse or "http://127.0.0.1:8123"
-frame_topics = tuple(topic_name(topic, settings.tenant) for topic in (FRAMES, FRAMES_BULK))
+#: One group for both lanes: offsets stay where they are when workers of one lane replace workers of both.
+_LANES = {"live": (FRAMES,), "bulk": (FRAMES_BULK,), "both": (FRAMES, FRAMES_BULK)}
+frame_topics = tuple(topic_name(topic, settings.tenant) for topic in _LANES[settings.lane])
+
+
+def _instance_id() -> str:
+    """The static member id: unique among living processes, which the transport checks when it joins."""
+    if not settings.instance_id and not settings.worker_port:
+        raise SettingError("KINESTREAM_INSTANCE_ID is empty and KINESTREAM_WORKER_PORT is 0: no id can be made of it")
+    return settings.instance_id or f"{socket.gethostname()}-{settings.worker_port}"
+
 
 app = faust.App(
     settings.group,
     broker=[f"kinestream://{address}" for address in bootstrap.split(",")],
-    # Static membership: back in seconds after a crash. Two processes with one id would livelock, so never empty.
-    consumer_group_instance_id=settings.instance_id or f"{socket.gethostname()}-{settings.worker_port}",
-    consumer_auto_offset_reset="earliest",
-    # The content hash goes from robot to store: a second checksum over every fetch buys nothing (librdkafka's default).
-    broker_check_crcs=False,
+    # Static membership: back in seconds after a crash.
+    consumer_group_instance_id=_instance_id(),
     broker_session_timeout=settings.session_s,
-    broker_heartbeat_interval=settings.session_s / 5,
-    broker_request_timeout=max(40.0, settings.session_s + 5),
-    # aiokafka gives up its membership when nothing is taken for this long: a store that is away must not cost it.
-    broker_max_poll_interval=24 * 3600.0,
+    broker_max_poll_interval=settings.max_poll_s,
     # A worker that is behind takes more of a partition at once: fewer look-ups, fewer events.
     consumer_max_fetch_size=2 * 1024**2,
     # One event is a fetch of up to two megabytes: few of them may wait.
@@ -66,6 +69,8 @@ app = faust.App(
     web_port=settings.worker_port,
     loghandlers=[],
 )
+app.transport.on_log_gap = settings.on_log_gap
+app.transport.on_failure = lambda problem: _end("reading the log", problem)
 frames = app.topic(*frame_topics, schema=FetchSchema(), acks=False)
 
 _worker: Worker | None = None
@@ -101,7 +106,7 @@ async def _make_worker() -> Worker:
         partitions=partitions,
         commit=commit,
         caught_up_since=lambda key, offset: app.consumer.caught_up_since(TP(*key), offset),
-        membership=lambda: Membership(app.consumer_generation_id, time.monotonic()),
+        membership=lambda: Membership(app.consumer.generation, app.consumer.confirmed_since()),
         guarded=guarded,
     )
 
@@ -115,10 +120,15 @@ async def guarded(what: str, action: Callable[[], Awaitable[Any]]) -> Any:
         return await action()
     except asyncio.CancelledError:
         raise
-    except KinestreamError as problem:
+    except Exception as problem:
+        _end(what, problem)
+
+
+def _end(what: str, problem: Exception) -> None:
+    if isinstance(problem, KinestreamError):
         log.critical("%s: %s", what, problem)
-    except Exception:
-        log.critical("%s failed; the worker ends and its supervisor starts another", what, exc_info=True)
+    else:
+        log.critical("%s failed; the worker ends and its supervisor starts another", what, exc_info=problem)
     logging.shutdown()
     os._exit(70)
 
@@ -132,7 +142,7 @@ def _quieter() -> None:
     """Our own words at INFO, everybody's trouble at WARNING.
 
     For its spinner Faust opens the root logger at DEBUG, so that every fetch and request makes records nobody reads;
-    aiokafka logs seventy lines a second while a broker is away.
+    aiokafka, as Faust's idle producer, logs seventy lines a second while a broker is away.
     """
     root = logging.getLogger()
     for handler in root.handlers[:]:
@@ -148,23 +158,27 @@ def _quieter() -> None:
 @app.on_partitions_assigned.connect
 async def _assigned(_: Any, assigned: set[TP], **__: Any) -> None:
     keys = [(tp.topic, tp.partition) for tp in assigned if tp.topic in frame_topics]
-    generation = app.consumer_generation_id
+    generation = app.consumer.generation
+    # In the background: the group's rebalance is held open until this returns, and the store may be away.
+    loading = asyncio.ensure_future(guarded("loading", partial(_take_over, keys, generation)))
+    _loading.add(loading)
+    loading.add_done_callback(_loading.discard)
+
+
+async def _take_over(keys: list[tuple[str, int]], generation: int) -> None:
     await _started.wait()
-    # In the background: Faust holds the group's rebalance open until this returns.
-    _loading.append(asyncio.ensure_future(guarded("loading", lambda: worker().take_over(keys, generation))))
+    keys = [key for key in keys if app.consumer.holds(TP(*key), generation)]  # a start can take longer than a rebalance
+    await worker().take_over(keys, generation)
 
 
 @app.on_partitions_revoked.connect
 async def _revoked(_: Any, revoked: set[TP], **__: Any) -> None:
     if _worker is not None:
-        for task in _loading:
-            task.cancel()
-        _loading.clear()
         await _worker.give_up((tp.topic, tp.partition) for tp in revoked)
 
 
 _started = asyncio.Event()
-_loading: list[asyncio.Future[Any]] = []
+_loading: set[asyncio.Future[Any]] = set()
 
 
 @app.agent(frames)

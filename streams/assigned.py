@@ -40,7 +40,8 @@ class Ownership:
         if self.lost:
             return False
         group = self._membership()
-        if group.generation != self.generation:
+        # Higher is as good: a rebalance that leaves it with us does not take it away first.
+        if group.generation < self.generation:
             raise BrokerError(f"the group is at generation {group.generation}, the partition at {self.generation}")
         age_s = time.monotonic() - group.confirmed_s
         if age_s > self._trusted_s:

@@ -32,7 +32,7 @@ class Decoder:
         decode = self._codec.decode
         out: list[LogRecord | DeadLetter] = []
         for record in records:
-            key, raw = record.key or b"", record.value or b""
+            key, raw = record.key() or b"", record.value() or b""
             try:
                 if self._place(key) != partition:
                     said = f"key {key[:200]!r} belongs to partition {self._place(key)}, not {partition}"
@@ -46,14 +46,14 @@ class Decoder:
             else:
                 out.append(
                     LogRecord(
-                        record.offset,
-                        record.timestamp,
+                        record.offset(),
+                        record.timestamp()[1],
                         key,
                         raw,
                         decoded.record,
                         decoded.value,
                         decoded.schema_id,
-                        record.headers,
+                        record.headers() or (),
                     )
                 )
         return out
@@ -69,7 +69,7 @@ class Decoder:
 
 def _letter(record: Any, problem: DecodeError) -> DeadLetter:
     """Key and value as they came: none is not the same as an empty one."""
-    raw = record.value or b""
+    raw = record.value() or b""
     schema_id = int.from_bytes(raw[1:5], "big") if len(raw) >= 5 and raw[0] == 0 else -1
-    place = (record.offset, record.timestamp, record.key, record.value)
-    return DeadLetter(*place, problem.reason, str(problem), schema_id, record.headers)
+    place = (record.offset(), record.timestamp()[1], record.key(), record.value())
+    return DeadLetter(*place, problem.reason, str(problem), schema_id, record.headers() or ())

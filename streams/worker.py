@@ -91,7 +91,14 @@ class Worker:
         self.generation = generation
         async with self._turn:
             self._turn.notify_all()
-        await asyncio.gather(*map(self._load, fresh))
+        for one in fresh:
+            one.task = asyncio.create_task(self._guarded("assembling", partial(self._own, one)))
+
+    async def _own(self, one: Assigned) -> None:
+        """A partition's life with us: cancelled when it is given up, wherever it is."""
+        await self._load(one)
+        one.ready.set()
+        await self._work(one)
 
     def _assign(self, key: Key, generation: int) -> Assigned:
         place = Place(self.cluster_id, *key)
@@ -110,6 +117,8 @@ class Worker:
                 one.ownership.lost = True
                 if one.task is not None:
                     one.task.cancel()
+                while not one.fetches.empty():  # else a fetch that waits for its turn would hold up all partitions
+                    one.fetches.get_nowait()
         async with self._drained:
             self._drained.notify_all()
 
@@ -127,8 +136,6 @@ class Worker:
         if open_ or outbox:
             log.info("%s-%d: %d episodes in flight restored, %d announcements repeated",
                      one.place.topic, one.place.partition, len(open_), len(outbox))  # fmt: skip
-        one.ready.set()
-        one.task = asyncio.create_task(self._guarded("assembling", partial(self._work, one)))
 
     # -- fetches ----------------------------------------------------------------
 

@@ -1,22 +1,22 @@
-"""A fetch as one event: all records of one partition that one answer of the broker brought."""
+"""A fetch as one event: records of one partition that came together. Knows nothing of what a record means."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import faust
-from faust.transport.utils import DefaultSchedulingStrategy
 from faust.types import TP, AppT
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Fetch:
-    """Records of ``tp`` in log order (attributes offset, timestamp in ms, key, value, headers).
+    """Records of ``tp`` in log order, as librdkafka made them: methods offset(), timestamp()[1] in ms, key(), value().
 
-    ``end`` is the offset behind the last of them, ``high_watermark`` the broker's end of the log at that time and
-    ``generation`` the group's generation under which they were fetched.
+    ``end`` is the offset behind the last of them, ``high_watermark`` the broker's end of the log at that time,
+    ``generation`` the group's generation in which the partition became ours (a rebalance that leaves it with us does
+    not change it), ``size`` the bytes of all values.
     """
 
     tp: TP
@@ -24,14 +24,7 @@ class Fetch:
     end: int
     high_watermark: int
     generation: int
-
-
-class WholeFetches(DefaultSchedulingStrategy):
-    """Hands on a partition's records together: Faust's price of 200 us is paid a fetch, not a record."""
-
-    def iterate(self, records: Mapping[TP, list[Any]]) -> Iterator[tuple[TP, Any]]:
-        """One (partition, records) each."""
-        yield from records.items()
+    size: int
 
 
 class FetchSchema(faust.Schema):

@@ -26,6 +26,6 @@ topic = app.topic(os.environ["TEST_TOPIC"], schema=FetchSchema(), acks=False)
 async def say(fetches):
     async for fetch in fetches:
         assert isinstance(fetch, Fetch)
-        offsets = [record.offset for record in fetch.records]
+        offsets = [record.offset() for record in fetch.records]
         with open(os.environ["TEST_EVENTS"], "a") as events:
             print(json.dumps({"partition": fetch.tp.partition, "offsets": offsets, "end": fetch.end}), file=events)

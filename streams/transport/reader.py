@@ -1,0 +1,341 @@
+"""Reads the group's share of the log through librdkafka, in a thread of its own. Knows neither Faust nor a record.
+
+The thread always answers the group: while the worker takes nothing, it stops fetching and goes on polling.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections.abc import Callable, Iterable, Mapping
+from concurrent.futures import Future
+from functools import partial
+from typing import Any, Final
+
+from confluent_kafka import OFFSET_BEGINNING, OFFSET_END, Consumer, KafkaError, KafkaException, TopicPartition
+from faust.types import TP
+
+from kinestream.schemas.errors import BrokerError, KinestreamError, SettingError
+from kinestream.streams.transport.asking import Asking, offsets_at
+from kinestream.streams.transport.commits import Commits, generation_of
+from kinestream.streams.transport.fetch import Fetch
+from kinestream.streams.transport.holding import Holding, Holdings
+from kinestream.streams.transport.identity import Identity, known_partitions
+from kinestream.streams.transport.joining import Joining
+from kinestream.streams.transport.starting import Start, decide
+
+log = logging.getLogger("kinestream.transport")
+
+#: Longest wait for a first message, seconds: a stop and a commit are seen within it.
+_POLL_S: Final = 0.05
+#: Messages taken at once, at most.
+_BATCH: Final = 500
+#: How long the worker may take nothing before fetching is paused. A pause drops what librdkafka has fetched ahead.
+_PATIENCE_S: Final = 0.3
+#: Errors that say the log no longer holds the offset we wanted.
+_LOST_PLACE: Final = frozenset(
+    {
+        KafkaError._AUTO_OFFSET_RESET,
+        KafkaError._NO_OFFSET,
+        KafkaError._LOG_TRUNCATION,
+        KafkaError.OFFSET_OUT_OF_RANGE,
+    }
+)
+_MISSING: Final = frozenset({KafkaError.UNKNOWN_TOPIC_OR_PART, KafkaError._UNKNOWN_TOPIC})
+
+
+class LogReader:
+    """One member of the group.
+
+    ``deliver`` is given fetches; ``assigned`` (partitions, generation) and ``revoked`` (partitions) return when the
+    change is carried out; ``failed`` is given the error after which nothing more is read. All in the reading thread.
+    """
+
+    def __init__(
+        self,
+        joining: Joining,
+        *,
+        deliver: Callable[[list[Fetch]], None],
+        assigned: Callable[[set[TP], int], None],
+        revoked: Callable[[set[TP]], None],
+        failed: Callable[[Exception], None],
+    ) -> None:
+        self._joining, self._deliver, self._failed = joining, deliver, failed
+        self._assigned, self._revoked = assigned, revoked
+        self._identity = Identity(joining)
+        self._topics: set[str] = set()
+        self.holdings: Holdings = {}
+        self._commits = Commits(self.holdings, self._identity, joining.confirm_s)
+        self._asking: Asking | None = None
+        self._thread = threading.Thread(target=self._run, name="log-reader", daemon=True)
+        self.stopping = threading.Event()
+        self._room = threading.Condition()
+        #: bytes handed over that no agent has taken yet
+        self.waiting_bytes = 0
+        self._handed_s = 0.0
+        self._joined = False
+        self._away = False
+        #: messages that retention deleted before they were read, and offsets the broker lost at its end
+        self.log_gap_messages = 0
+        self.lost_tail_messages = 0
+
+    # -- from other threads ---------------------------------------------------
+
+    def start(self, topics: Iterable[str]) -> None:
+        """Join the group for these topics."""
+        self._topics = set(topics)
+        self._thread.start()
+
+    def stop(self) -> None:
+        """Ask the thread to leave; :attr:`alive` tells when it has."""
+        self.stopping.set()
+        with self._room:
+            self._room.notify_all()
+
+    @property
+    def alive(self) -> bool:
+        """The thread still runs."""
+        return self._thread.is_alive()
+
+    def taken(self, size: int) -> None:
+        """An agent has ``size`` bytes; there is room for more."""
+        with self._room:
+            self.waiting_bytes -= size
+            self._room.notify()
+
+    def commit(self, offsets: Mapping[TP, int]) -> Future[bool]:
+        """True once the broker has exactly these offsets; False if not, or if the partitions are no longer ours."""
+        return self._commits.ask(offsets)
+
+    @property
+    def confirmed_s(self) -> float:
+        """Monotonic seconds at which a request was sent whose answer proved our membership; -1 = none yet."""
+        return self._commits.confirmed_s
+
+    # -- the reading thread ---------------------------------------------------
+
+    def _run(self) -> None:
+        self._asking = Asking(Consumer(self._joining.client()), self.holdings)
+        try:
+            if self._claim(self._asking.client):
+                self._asking.start()
+                self._be_member()
+        except Exception as problem:
+            self._failed(problem)
+        finally:
+            self._asking.stop()
+
+    def _claim(self, asking: Consumer) -> bool:
+        """Wait for the broker, then make sure that the topics are there and the id is nobody's; False = stopped."""
+        while not self.stopping.is_set():
+            try:
+                self._identity.claim(asking, known_partitions(asking, self._topics), self.stopping)
+                return True
+            except (BrokerError, KafkaException) as problem:
+                self._say_away(str(problem))
+                self.stopping.wait(0.5)
+        return False
+
+    def _be_member(self) -> None:
+        callbacks = {"error_cb": self._on_error, "on_commit": self._commits.on_answer}
+        client = Consumer({**self._joining.member(), **callbacks})
+        try:
+            changes = {"on_assign": self._on_assign, "on_revoke": self._on_revoke, "on_lost": self._on_lost}
+            client.subscribe(sorted(self._topics), **changes)
+            while not self.stopping.is_set():
+                self._read(client)
+            self._commits.finish(client, 1.0)
+        finally:
+            self.stopping.set()
+            client.close()
+
+    def _read(self, client: Consumer) -> None:
+        first = client.poll(_POLL_S)
+        self._commits.pump(client)
+        if first is None:
+            return
+        # The rest waits for company at the head of the log only: behind it, the batch is full at once.
+        linger_s = max(self._handed_s + self._joining.linger_s - time.monotonic(), 0.0)
+        self._hand_on(client, [first, *client.consume(_BATCH, linger_s)])
+        self._handed_s = time.monotonic()
+        self._wait_for_room(client)
+
+    def _hand_on(self, client: Consumer, messages: list[Any]) -> None:
+        fetches: list[Fetch] = []
+        for tp, records in self._by_partition(client, messages).items():
+            holding = self.holdings.get(tp)
+            if holding is None:
+                continue
+            # A pause or a new start may repeat what was read before.
+            records = [one for one in records if one.offset() >= holding.position]
+            end = client.get_watermark_offsets(TopicPartition(*tp), cached=True)[1]
+            for part, size in _cut(records, self._joining.fetch_bytes):
+                holding.handed = part[-1].offset() + 1
+                holding.newest_ms = part[-1].timestamp()[1]
+                holding.end = max(holding.end, holding.handed, end)
+                fetches.append(Fetch(tp, part, holding.handed, holding.end, holding.generation, size))
+        if fetches:
+            self._say_back()
+            with self._room:
+                self.waiting_bytes += sum(one.size for one in fetches)
+            self._deliver(fetches)
+
+    def _by_partition(self, client: Consumer, messages: list[Any]) -> dict[TP, list[Any]]:
+        found: dict[tuple[str, int], list[Any]] = {}
+        for message in messages:
+            if message.error() is not None:
+                self._on_bad_message(client, message)
+                continue
+            key = (message.topic(), message.partition())
+            if key in found:
+                found[key].append(message)
+            else:
+                found[key] = [message]
+        return {TP(*key): records for key, records in found.items()}
+
+    def _wait_for_room(self, client: Consumer) -> None:
+        """Until the agents have taken enough; past the patience nothing is fetched, and the group still answered."""
+        bound = self._joining.buffer_bytes
+        with self._room:
+            if self._room.wait_for(lambda: self.waiting_bytes < bound or self.stopping.is_set(), _PATIENCE_S):
+                return
+        paused: set[TP] = set()
+        while self.waiting_bytes >= bound // 2 and not self.stopping.is_set():
+            if fresh := set(self.holdings) - paused:  # also those a rebalance brings meanwhile
+                client.pause([TopicPartition(*tp) for tp in fresh])
+            paused = set(self.holdings)
+            message = client.poll(_POLL_S)
+            self._commits.pump(client)
+            if message is not None:
+                self._hand_on(client, [message])
+        if paused := paused & set(self.holdings):
+            client.resume([TopicPartition(*tp) for tp in paused])
+
+    # -- the group ------------------------------------------------------------
+
+    def _on_assign(self, client: Consumer, partitions: list[TopicPartition]) -> None:
+        generation = generation_of(client)
+        starts = self._starts(partitions, {})
+        client.incremental_assign([TopicPartition(*tp, start.offset) for tp, start in starts.items()])
+        for tp, start in starts.items():
+            self.holdings[tp] = Holding(generation, start.offset, start.offset)
+        self._joined = True
+        self._commits.urged = True
+        self._assigned(set(starts), generation)
+
+    def _on_revoke(self, client: Consumer, partitions: list[TopicPartition]) -> None:
+        gone = {TP(one.topic, one.partition) for one in partitions}
+        if not self.stopping.is_set():  # the last commit needs them, and the worker has let go of them
+            for tp in gone:
+                self.holdings.pop(tp, None)
+            self._revoked(gone)
+        client.incremental_unassign(partitions)
+
+    def _on_lost(self, client: Consumer, partitions: list[TopicPartition]) -> None:
+        log.warning(
+            "lost %d partitions: no heartbeat reached the broker in time, others may have them", len(partitions)
+        )
+        self._on_revoke(client, partitions)
+
+    def _starts(self, partitions: list[TopicPartition], positions: Mapping[TP, int]) -> dict[TP, Start]:
+        """Where to begin with each, ``positions`` before what is committed; asks until the broker answers."""
+        assert self._asking is not None, "asked as a member only"
+        client = self._asking.client
+        places = [(one.topic, one.partition) for one in partitions]
+        while places and not self.stopping.is_set():
+            try:
+                committed = client.committed([TopicPartition(*place) for place in places], timeout=10)
+                first, end = (offsets_at(client, places, when) for when in (OFFSET_BEGINNING, OFFSET_END))
+                starts = map(partial(self._start, positions), committed, first, end)
+                return dict(zip((TP(*place) for place in places), starts, strict=True))
+            except KafkaException as problem:
+                self._say_away(problem.args[0].str())
+                self.stopping.wait(0.2)
+        return {}
+
+    def _start(
+        self, positions: Mapping[TP, int], committed: TopicPartition, first: TopicPartition, end: TopicPartition
+    ) -> Start:
+        for one in (committed, first, end):
+            if one.error is not None:
+                raise KafkaException(one.error)
+        tp = TP(committed.topic, committed.partition)
+        wanted = positions.get(tp, committed.offset if committed.offset >= 0 else None)
+        start = decide(wanted, first.offset, end.offset)
+        if start.gap:
+            text = (
+                f"{tp.topic}-{tp.partition}: the log starts at {first.offset}, we had come to {wanted}:"
+                f" {start.gap} messages were deleted before they were read"
+            )
+            if self._joining.on_log_gap == "stop":
+                raise SettingError(f"{text}; KINESTREAM_ON_LOG_GAP=go-on reads on from where the log starts")
+            log.error("%s; going on from there, lengthen the topic's retention", text)
+        if start.lost_tail:
+            log.error("%s-%d: the log ends at %d, we had come to %s: the broker lost its tail; going on at the end",
+                      tp.topic, tp.partition, end.offset, wanted)  # fmt: skip
+        self.log_gap_messages += start.gap
+        self.lost_tail_messages += start.lost_tail
+        return start
+
+    def _restart(self, client: Consumer, tp: TP) -> None:
+        """The log no longer holds where we are: decide again."""
+        holding = self.holdings.get(tp)
+        if holding is None:
+            return
+        place = TopicPartition(*tp)
+        start = self._starts([place], {tp: holding.position}).get(tp)
+        if start is not None:
+            client.incremental_unassign([place])
+            client.incremental_assign([TopicPartition(*tp, start.offset)])
+            holding.start, holding.handed = start.offset, -1
+
+    # -- trouble --------------------------------------------------------------
+
+    def _on_bad_message(self, client: Consumer, message: Any) -> None:
+        error = message.error()
+        if error.code() in _LOST_PLACE and message.topic():
+            self._restart(client, TP(message.topic(), message.partition()))
+        elif error.code() in _MISSING and not self._joined:
+            raise SettingError(f"{error.str()}: `kinestream up` makes the topics; or is KINESTREAM_TENANT another?")
+        else:
+            self._on_error(error)
+
+    def _on_error(self, error: KafkaError) -> None:
+        if error.code() == KafkaError.FENCED_INSTANCE_ID or error.fatal():
+            raise _fatal(error, self._joining)
+        self._say_away(error.str())
+
+    def _say_away(self, text: str) -> None:
+        if not self._away:
+            log.warning("reading the log: %s; trying again until it works", text)
+        self._away = True
+
+    def _say_back(self) -> None:
+        if self._away:
+            log.warning("over: the log is read again")
+        self._away = False
+
+
+def _fatal(error: KafkaError, joining: Joining) -> KinestreamError:
+    if "instance" in error.str().lower() or error.code() == KafkaError.FENCED_INSTANCE_ID:
+        return SettingError(
+            f"another process joined group {joining.group!r} as member {joining.instance_id!r}, and it has our"
+            " partitions now: give every worker a KINESTREAM_INSTANCE_ID of its own"
+        )
+    return BrokerError(f"the consumer cannot go on: {error.str()}")
+
+
+def _cut(records: list[Any], most: int) -> Iterable[tuple[list[Any], int]]:
+    """Parts of at most ``most`` bytes (or one record) with their sizes."""
+    part: list[Any] = []
+    size = 0
+    for record in records:
+        length = len(record.value() or b"")
+        if part and size + length > most:
+            yield part, size
+            part, size = [], 0
+        part.append(record)
+        size += length
+    if part:
+        yield part, size
