@@ -24,11 +24,11 @@ class Decoder:
 
     def asks(self, records: Iterable[Any]) -> bool:
         """Whether decoding these may wait for the registry."""
-        heads = {record.value[1:5] for record in records if record.value}
+        heads = {raw[1:5] for record in records if (raw := record.value())}
         return not all(self._codec.knows(int.from_bytes(head, "big")) for head in heads)
 
     def decode(self, partition: int, records: Iterable[Any]) -> list[LogRecord | DeadLetter]:
-        """In log order; ``records`` as the transport hands them."""
+        """In log order; ``records`` as the transport hands them: librdkafka's messages."""
         decode = self._codec.decode
         out: list[LogRecord | DeadLetter] = []
         for record in records:
@@ -53,7 +53,7 @@ class Decoder:
                         decoded.record,
                         decoded.value,
                         decoded.schema_id,
-                        record.headers() or (),
+                        tuple(record.headers() or ()),
                     )
                 )
         return out
@@ -72,4 +72,4 @@ def _letter(record: Any, problem: DecodeError) -> DeadLetter:
     raw = record.value() or b""
     schema_id = int.from_bytes(raw[1:5], "big") if len(raw) >= 5 and raw[0] == 0 else -1
     place = (record.offset(), record.timestamp()[1], record.key(), record.value())
-    return DeadLetter(*place, problem.reason, str(problem), schema_id, record.headers() or ())
+    return DeadLetter(*place, problem.reason, str(problem), schema_id, tuple(record.headers() or ()))

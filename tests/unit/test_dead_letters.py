@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
 import pytest
+from confluent_kafka import Message
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -100,19 +99,10 @@ def test_letters_go_back_in_the_order_of_the_log_whatever_the_clock_said() -> No
 # -- decoding ------------------------------------------------------------------
 
 
-@dataclass
-class Record:
-    key: bytes | None
-    value: bytes | None
-    offset: int = 5
-    timestamp: int = 1
-    headers: Sequence[Any] = ()
-
-
 def refused(key: bytes | None, value: bytes | None, partition: int = -1) -> DeadLetter:
     decoder = Decoder(Codec(Registry(), TOPIC), 8)
     place = decoder._place(key or b"") if partition < 0 else partition
-    (letter,) = decoder.decode(place, [Record(key, value)])
+    (letter,) = decoder.decode(place, [Message(TOPIC, 0, 5, key, value, timestamp=(1, 1))])
     assert isinstance(letter, DeadLetter)
     return letter
 
