@@ -268,9 +268,11 @@ class Robot:
             lock.release()
         return since + self._cut_after_s - now if since else self._cut_after_s
 
-    def _status(self, unsent: list[str], pending_bytes: int) -> dict[str, object]:
+    def _status(
+        self, unsent: list[str], pending_bytes: int, spool: tuple[int, int, bool] = (0, 0, False)
+    ) -> dict[str, object]:
         recording = self._episode
-        return robot_status(self._identity, recording.id if recording else "", unsent, pending_bytes)
+        return robot_status(self._identity, recording.id if recording else "", unsent, pending_bytes, spool)
 
     def _send_status(self) -> None:
         """Without a spool; one at a time: an outage must not fill the buffer with old words."""

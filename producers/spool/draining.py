@@ -48,7 +48,7 @@ def drain_spool(
     owner = _owner(folder)
     spool = Spool(folder, owner)
     identity = asdict(owner)
-    outlet = SpooledDelivery(spool, kafka, settings, lambda unsent, size: robot_status(identity, "", unsent, size))
+    outlet = SpooledDelivery(spool, kafka, settings, lambda *facts: robot_status(identity, "", *facts))
     episodes, deadline = len(outlet.waiting()), time.monotonic() + timeout_s
     said = time.monotonic()
     try:

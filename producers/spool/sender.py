@@ -34,8 +34,8 @@ _BUSY_S, _IDLE_S = 0.02, 0.1
 #: Schema ids begin each message: a zero byte and four more.
 _HEAD: Final = 5
 
-#: Makes a RobotStatus: ids of unsent episodes and bytes that wait.
-MakeStatus = Callable[[list[str], int], dict[str, object]]
+#: Makes a RobotStatus: ids of unsent episodes, bytes that wait, and what the spool is: bytes, limit, full.
+MakeStatus = Callable[[list[str], int, tuple[int, int, bool]], dict[str, object]]
 
 
 class Sender:
@@ -224,7 +224,9 @@ class Sender:
     def _send_status(self) -> None:
         """On the live lane always, on the bulk lane while something there is not sent whole; one at a time each."""
         unsent = self.unsent()
-        status = self._make_status([parcel.id for parcel in unsent], sum(parcel.pending_bytes for parcel in unsent))
+        spool = (self._writer.held, self._settings.spool_bytes, self._writer.full)
+        pending = sum(parcel.pending_bytes for parcel in unsent)
+        status = self._make_status([parcel.id for parcel in unsent], pending, spool)
         for lane in (LIVE, BULK) if any(parcel.lane != LIVE for parcel in unsent) else (LIVE,):
             if lane not in self._status_out:
                 message = self._codecs[lane].encode("RobotStatus", status)

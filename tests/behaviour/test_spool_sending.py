@@ -117,6 +117,8 @@ def test_the_next_boot_sends_what_the_last_one_could_not(mock_broker: MockBroker
         came = arrived(mock_broker, BULK, *left)
         words = [one.value for one in came if one.record == "RobotStatus"]
         assert words[0]["unsent_episodes"] == [one.id for one in left]  # its first word, once the spool was scanned
+        assert words[0]["spool_bytes"] == sender.spool_bytes >= words[0]["buffered_bytes"] > 0
+        assert (words[0]["spool_limit_bytes"], words[0]["spool_full"]) == (2_000_000_000, False)
     assert [id_of(one) for one in came if one.record == "EpisodeStart"] == [one.id for one in left]
 
 
