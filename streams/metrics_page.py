@@ -127,7 +127,7 @@ def unready(worker: Worker) -> list[str]:
         return ["no partitions were assigned yet"]
     loading = [f"{topic}-{n}" for (topic, n), one in worker.assigned.items() if not one.ready.is_set()]
     found = [f"loading what is in flight of {', '.join(loading)}"] if loading else []
-    return found + worker.retry.waits_for()
+    return found + worker.waits_for()
 
 
 def _labels(key: Key) -> tuple[str, str]:

@@ -40,7 +40,7 @@ class Pages:
     async def _watch(self) -> None:
         while True:
             if (worker := self._worker()) is not None:
-                sample = Sample(time.monotonic(), worker.flushed_s, worker.retry.waits_for(), self._positions())
+                sample = Sample(time.monotonic(), worker.flushed_s, worker.waits_for(), self._positions())
                 self._watchdog.see(sample)
             await asyncio.sleep(_EVERY_S)
 
@@ -50,7 +50,7 @@ class Pages:
         uptime_s = round(time.monotonic() - self._began_s, 1)
         body: dict[str, Any] = {"healthy": not stalled, "reasons": stalled, "uptime_s": uptime_s}
         if worker is not None:
-            body |= worker.facts() | {"waits_for": worker.retry.waits_for()}
+            body |= worker.facts() | {"waits_for": worker.waits_for()}
         return view.json(body, status=503 if stalled else 200)
 
     def _readyz(self, view: View) -> Response:

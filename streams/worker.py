@@ -276,6 +276,13 @@ class Worker:
         """Partitions (perhaps none) were assigned, and what was in flight is loaded."""
         return self.generation >= 0 and all(one.ready.is_set() for one in self.assigned.values())
 
+    def waits_for(self) -> list[str]:
+        """What is away now, in one line each; a broker that is silent is missed also where nothing is to be written."""
+        silent_s = time.monotonic() - self._membership().confirmed_s
+        if self.generation < 0 or silent_s <= self.settings.session_s / 2:
+            return self.retry.waits_for()
+        return [f"the broker has not confirmed our membership, for {silent_s:.0f} s", *self.retry.waits_for()]
+
     def facts(self) -> dict[str, Any]:
         """What the web pages show."""
         return {

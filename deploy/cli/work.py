@@ -27,7 +27,7 @@ def work() -> None:
     from kinestream.schemas.settings import PREFIX, Settings
 
     settings = Settings.from_env()
-    found = Stack(settings).services()
+    found = Stack(settings).for_workers()
     _check(found)
     mine = worker_settings(settings, found)
     with working("starting") as note:

@@ -26,6 +26,7 @@ from kinestream.deploy.local.services import (
     Services,
     ServiceStatus,
     addresses,
+    inside_address,
     service_names,
     services,
     test_broker_address,
@@ -113,6 +114,10 @@ class Stack:
     def where(self) -> Services:
         """Like :meth:`services`, with empty text for what nobody knows yet."""
         return addresses(self.settings, Remembered.load(self.home))
+
+    def for_workers(self) -> Services:
+        """Like :meth:`services`, with the listener of our own broker that stays when robots are refused."""
+        return replace(self.services(), kafka=inside_address(self.settings, Remembered.load(self.home)))
 
     def logged(self) -> list[str]:
         """Names of the services whose output is in ``logs/``, the supervisor's own included."""

@@ -2,9 +2,16 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Sequence
+from types import SimpleNamespace
+from typing import Any
 
+from kinestream.schemas.settings import Settings
+from kinestream.streams.assigned import Membership
 from kinestream.streams.health import Position, Sample, Watchdog
+from kinestream.streams.retrying import Retry
+from kinestream.streams.worker import Worker
 
 KEY = ("motion.hub.frames.v1", 3)
 STALL_S = 60.0
@@ -75,3 +82,15 @@ def test_the_age_of_the_watermark_counts_from_when_reading_passed_it() -> None:
     assert dog.watermark_age(KEY, 20) == 4.0
     assert dog.watermark_age(KEY, 30) == 0.0
     assert dog.watermark_age(("other", 0), 0) == 0.0
+
+
+def test_a_broker_that_is_silent_is_waited_for_also_where_nothing_is_to_be_written() -> None:
+    confirmed_s = time.monotonic() - 5.5  # sessions are of 10 s
+    seen: Any = SimpleNamespace(
+        _membership=lambda: Membership(3, confirmed_s), generation=3, settings=Settings(), retry=Retry()
+    )
+    assert Worker.waits_for(seen) == ["the broker has not confirmed our membership, for 6 s"]
+    confirmed_s += 3
+    assert Worker.waits_for(seen) == []
+    confirmed_s, seen.generation = -1.0, -1
+    assert Worker.waits_for(seen) == [], "it has not yet joined"
