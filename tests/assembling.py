@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import uuid
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import date, timedelta
 from typing import Any
@@ -31,7 +31,8 @@ from kinestream.streams.assembly.values import (
     Place,
     Word,
 )
-from kinestream.streams.judging import judge_for
+from kinestream.streams.judging import context_of
+from kinestream.streams.quality import EpisodeJudge
 
 CODEC = Codec(Registry(), "motion.hub.frames.v1")
 EVENTS = Codec(Registry(), "motion.hub.episodes.v1")
@@ -223,8 +224,17 @@ class Owner:
     ``outbox``, ``episode``, ``event``).
     """
 
-    def __init__(self, store: MemoryStore | None = None, *, live: bool = True, live_lane: bool = True) -> None:
+    def __init__(
+        self,
+        store: MemoryStore | None = None,
+        *,
+        live: bool = True,
+        live_lane: bool = True,
+        limits: Deadlines = LIMITS,
+        judge: type[EpisodeJudge] = EpisodeJudge,
+    ) -> None:
         self.store = store or MemoryStore()
+        self.limits, self.judge = limits, judge
         self.live, self.live_lane = live, live_lane
         self.committed = 0
         self.dies_after: int | str = -1
@@ -235,7 +245,7 @@ class Owner:
         self.assembler = self._assigned()
 
     def _assigned(self) -> PartitionAssembler:
-        assembler = PartitionAssembler(PLACE, LIMITS, judge_for, live_lane=self.live_lane)
+        assembler = PartitionAssembler(PLACE, self.limits, self._judge_for, live_lane=self.live_lane)
         for row in self.store.in_flight():
             if row.phase == "CLOSED":
                 self._announce(row)
@@ -257,6 +267,9 @@ class Owner:
 
     def _put_journal(self, row: JournalRow) -> None:
         self.store.put_journal(replace(row, version=self.term << 44 | row.version))
+
+    def _judge_for(self, start: Mapping[str, Any], layout: Layout) -> EpisodeJudge:
+        return self.judge(context_of(start, layout))
 
     def crash(self) -> None:
         self.dies_after = -1
