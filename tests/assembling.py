@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import uuid
 from collections.abc import Iterable, Mapping, Sequence
+from copy import copy
 from dataclasses import dataclass, field, replace
 from datetime import date, timedelta
 from typing import Any
@@ -201,6 +202,9 @@ class MemoryStore:
         if version >= self._episode_versions.get(row.episode_id, 0):
             self.episodes[row.episode_id], self._episode_versions[row.episode_id] = row, version
 
+    def announce(self, ce_id: str, event: bytes) -> None:
+        self.announced.append((ce_id, event))
+
     def next_term(self) -> int:
         """Above all that anybody has journalled under, and every term given before."""
         self._term += 1
@@ -211,6 +215,47 @@ class MemoryStore:
 
     def rows(self, episode_id: str) -> list[BlockRow]:
         return sorted((r for (i, _), r in self.blocks.items() if i == episode_id), key=lambda r: r.block)
+
+
+class LateStore(MemoryStore):
+    """What a paused owner writes to: it sees the store as it was, and its writes reach it when it goes on.
+
+    ``through``: so many of its rows came through before the pause. One insert is on its way then; before the next it
+    finds that it owns nothing. The broker takes no event of it.
+    """
+
+    def __init__(self, store: MemoryStore, through: int) -> None:
+        super().__init__()
+        self.__dict__ |= {name: copy(value) for name, value in vars(store).items()}
+        self.findings = store.findings  # what is said of one is ordered by its own version
+        self._store, self._through, self._late = store, through, []
+
+    def _write(self, name: str, *arguments: Any) -> None:
+        getattr(MemoryStore, name)(self, *arguments)
+        if self._through > 0:
+            self._through -= 1
+            getattr(self._store, name)(*arguments)
+        elif self._late and self._late[0][0] != name:
+            raise Died("not the owner: it asks before each insert")
+        else:
+            self._late.append((name, arguments))
+
+    def put_block(self, row: BlockRow) -> None:
+        self._write("put_block", row)
+
+    def put_journal(self, row: JournalRow) -> None:
+        self._write("put_journal", row)
+
+    def put_episode(self, row: JournalRow, generation: int) -> None:
+        self._write("put_episode", row, generation)
+
+    def announce(self, ce_id: str, event: bytes) -> None:
+        raise Died("fenced")
+
+    def land(self) -> None:
+        """The owner has gone on: its writes arrive."""
+        for name, arguments in self._late:
+            getattr(self._store, name)(*arguments)
 
 
 class Died(Exception):
@@ -345,7 +390,7 @@ class Owner:
     def _announce(self, row: JournalRow) -> None:
         self.store.put_episode(row, self.term)
         self._step("episode")
-        self.store.announced.append((f"{row.episode_id}/{row.closed['revision']}", row.event))
+        self.store.announce(f"{row.episode_id}/{row.closed['revision']}", row.event)
         self._step("event")
         self.store.receipts.append(receipt_of(row.closed))
 

@@ -22,7 +22,7 @@ class Taken(NamedTuple):
     added: int
     duplicates: int = 0
     conflicting: int = 0
-    #: the lowest frame number whose copy differs; -1 = none
+    #: the lowest frame number whose copy differs, in a replay too; -1 = none
     first_conflict: int = -1
 
 
@@ -90,12 +90,11 @@ class Block:
         here = self.present[first:last].copy()
         duplicates = conflicting = 0
         first_conflict = -1
+        differs = here & ~self._same(first, t_ns, channels)
+        if differs.any():
+            first_conflict = self.index * BLOCK + first + int(differs.argmax())
         if offset > self.last_offset:
-            duplicates = int(here.sum())
-            differs = here & ~self._same(first, t_ns, channels)
-            conflicting = int(differs.sum())
-            if conflicting:
-                first_conflict = self.index * BLOCK + first + int(differs.argmax())
+            duplicates, conflicting = int(here.sum()), int(differs.sum())
         new = np.flatnonzero(~here)
         if len(new):
             at = first + new
@@ -168,6 +167,7 @@ class StoredBlock:
     index: int
     last_offset: int
     duplicates: int
+    conflicts: int
     t_first: int
     t_last: int
     t_leaf: bytes

@@ -43,6 +43,8 @@ class History:
 
     revision: int = 0
     first_closed_ms: int = 0
+    #: highest number + 1, or what the end mark announced, at the first close
+    first_frames: int = 0
     status: str = ""
     compared: JsonDict = field(default_factory=dict)
 
@@ -98,7 +100,7 @@ class Episode:
         self.unique = 0
         self.duplicates = 0
         self.conflicting = 0
-        #: the lowest frame number that came twice with different values; -1 = none
+        #: the lowest frame number that came twice with different values before the first close; -1 = none
         self.first_conflict = -1
         self.highest_seq = -1
         #: the lowest frame number
@@ -191,6 +193,10 @@ class Episode:
         """Blocks that hold frames the store has not: what holding fetches back can drain, holes or not."""
         return sum(not block.durable for block in self.blocks.values())
 
+    def _concerns(self, offset: int) -> bool:
+        """Whether a word of the robot can be about it: one read again from before its start cannot."""
+        return self.waits and offset > self.start.offset
+
     def hold(self, offset: int) -> None:
         """The watermark may not pass ``offset`` until the next journal row is durable."""
         if self.journal_pending < 0:
@@ -208,7 +214,7 @@ class Episode:
 
     def name(self, named: bool, offset: int, broker_ms: int) -> None:
         """The robot's newest status names it as recording or unsent, or does not."""
-        if not self.waits or (named == self.named and (named or self.unnamed_ms >= 0)):
+        if not self._concerns(offset) or (named == self.named and (named or self.unnamed_ms >= 0)):
             return
         self.named = named
         self.unnamed_ms = -1 if named else broker_ms
@@ -223,13 +229,13 @@ class Episode:
 
     def hear_status(self, boot_id: str, offset: int) -> None:
         """A process that bears the robot's name lives."""
-        if self.waits and self.rivals.status(boot_id == self.start.value["boot_id"], offset):
+        if self._concerns(offset) and self.rivals.status(boot_id == self.start.value["boot_id"], offset):
             self.hold(offset)
 
     def hear_start(self, later: Word) -> None:
         """Its robot began another live episode."""
         own = self.start.value["boot_id"] == later.value["boot_id"]
-        if self.waits and self.rivals.start(own, later.value["episode_no"], later.offset):
+        if self._concerns(later.offset) and self.rivals.start(own, later.value["episode_no"], later.offset):
             self.hold(later.offset)
         self._supersede(later)
 
@@ -273,18 +279,18 @@ class Episode:
                 got = self._block(index).take(first, stamps, piece, record.offset, record.broker_ms)
                 added += got.added
                 self.duplicates += got.duplicates
-                if got.conflicting:
+                if got.first_conflict >= 0:
                     self._conflict(got.conflicting, got.first_conflict, record.offset)
             taken += count
         self._count(chunk.first_seq, n, added, record.broker_ms)
-        if added and record.schema_id not in self.schema_ids:
+        if record.schema_id not in self.schema_ids and (added or not self.reopened):
             self.schema_ids.add(record.schema_id)
             self.hold(record.offset)
         return added
 
     def _conflict(self, frames: int, first: int, offset: int) -> None:
         self.conflicting += frames
-        if self.first_conflict < 0 or first < self.first_conflict:
+        if not self.reopened and (self.first_conflict < 0 or first < self.first_conflict):
             self.first_conflict = first
             self.hold(offset)
 
@@ -359,7 +365,7 @@ class Episode:
                 t_leaf = leaf(block.t_ns - self.t_base())
                 first, last = int(block.t_ns[0]), int(block.t_ns[-1])
                 self.stored[block.index] = StoredBlock(
-                    block.index, block.last_offset, block.duplicates, first, last, t_leaf, leaves
+                    block.index, block.last_offset, block.duplicates, block.conflicts, first, last, t_leaf, leaves
                 )
                 del self.blocks[block.index]
         return left

@@ -189,7 +189,10 @@ class Intake:
         probe = Episode(stream.start, 0, self._judge_for(stream.start.value, layout))
         if problem := probe.refuse(record.value):
             return problem
-        word = stream.word(record, stream.cut(record, self._place))
+        cut = stream.cut(record, self._place)
+        if cut.episode_id in self._episodes:
+            return ""  # its row was written, that of the stream was not
+        word = stream.word(record, cut)
         episode = Episode(word, word.broker_ms // DAY_MS, self._judge_for(word.value, layout))
         episode.hold(word.offset)
         self._add(episode)

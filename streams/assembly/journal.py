@@ -35,6 +35,7 @@ def facts_of(episode: Episode) -> JsonDict:
         "quarantined": episode.quarantined,
         "revision": episode.history.revision,
         "first_closed_ms": episode.history.first_closed_ms,
+        "first_frames": episode.history.first_frames,
         "status": episode.history.status,
         "compared": episode.history.compared,
         "lit": [asdict(finding) for finding in episode.lamps.lit],
@@ -83,7 +84,9 @@ def rebuild(
     episode.rivals = Rivals(**facts["rivals"])
     episode.schema_ids = set(facts["schema_ids"])
     episode.command = Command(**facts["command"]) if facts["command"] else None
-    episode.history = History(facts["revision"], facts["first_closed_ms"], facts["status"], facts["compared"])
+    episode.history = History(
+        **{name: facts[name] for name in ("revision", "first_closed_ms", "first_frames", "status", "compared")}
+    )
     load_blocks(episode, rows)
     episode.frontier.catch_up([row for row in rows if row.channels])
     if facts["late_ms"] >= 0:  # the journal says that it was reopened, the blocks how late the last frame came

@@ -46,7 +46,8 @@ def stored_of(row: BlockRow, t_base: int) -> StoredBlock:
     """What memory keeps of a full row; ``t_base`` = stamp of the episode's lowest frame."""
     leaves = {name: digest for name, digest in row.leaves.items() if name != TIME}
     ends = int(row.t_ns[0]), int(row.t_ns[-1])
-    return StoredBlock(row.block, row.last_offset, row.duplicates, *ends, leaf(row.t_ns - t_base), leaves)
+    counts = row.last_offset, row.duplicates, row.conflicts
+    return StoredBlock(row.block, *counts, *ends, leaf(row.t_ns - t_base), leaves)
 
 
 def block_of(row: BlockRow, widths: Mapping[str, int]) -> Block:
@@ -69,6 +70,12 @@ def block_of(row: BlockRow, widths: Mapping[str, int]) -> Block:
 
 
 def put_back(episode: Episode, row: BlockRow) -> None:
-    """Hold a stored block in memory again, so that a further copy of its frames can be compared."""
-    episode.stored.pop(row.block, None)
+    """Hold a stored block in memory again, so that a further copy of its frames can be compared.
+
+    A paused former owner may have counted copies in its row that are yet to be read here: then they are replays.
+    """
+    known = episode.stored.pop(row.block, None)
+    if known is not None:
+        episode.duplicates += row.duplicates - known.duplicates
+        episode.conflicting += row.conflicts - known.conflicts
     episode.blocks[row.block] = block_of(row, episode.layout.widths)

@@ -28,7 +28,15 @@ class Lookup:
     def learn(self, found: Iterable[Loaded], records: Iterable[LogRecord]) -> set[str]:
         """Take the answer; gives the ids of closed episodes to which these records may add something."""
         self._found = {stored.episode_id: stored for stored in found}
+        self._close_cuts()
         return {i for r in self._placed(records) if self._may_add(i := _episode_id(r), r)} if self._found else set()
+
+    def _close_cuts(self) -> None:
+        """A former owner may have closed the episode that a stream's frames go to: what comes later is of the next."""
+        for stored in self._found.values():
+            if stream := self._flight.streams.of(stored.episode_id):
+                facts = stored.facts
+                stream.close(stored.episode_id, facts["first_closed_ms"], facts["first_frames"], stored.start.offset)
 
     def _placed(self, records: Iterable[LogRecord]) -> Iterable[LogRecord]:
         """But for statuses; chunks of streams as those of their episodes, where these have begun."""
@@ -76,7 +84,8 @@ def freed_blocks(records: Iterable[LogRecord], flight: InFlight) -> dict[str, se
         first = record.value.first_seq
         for index in range(first // BLOCK, (first + max(len(record.value), 1) - 1) // BLOCK + 1):
             stored = episode.stored.get(index)
-            if stored is not None and record.offset > stored.last_offset:
+            # Conflicting copies are looked at again: a former owner may have counted them, and told of none.
+            if stored is not None and (record.offset > stored.last_offset or stored.conflicts):
                 wanted.setdefault(episode.id, set()).add(index)
     return wanted
 

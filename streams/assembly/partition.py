@@ -3,7 +3,7 @@
 It reads no clock and does no I/O. Its owner, per fetch: looks up what ``unknown`` names, gives it to ``learn`` and
 ``reload``, calls ``process``; then ``take`` -> make durable -> ``confirm``, and for each episode that closes
 ``seal`` -> store and announce -> ``announced``, or ``failed``. After an assignment: ``restore`` each row of the
-journal, tell ``ghosts`` what ``episodes`` holds of them, and bring the ``backlog`` to ``catch_up`` when there is time.
+journal, and bring the ``backlog`` to ``catch_up`` when there is time.
 """
 
 from __future__ import annotations
@@ -112,7 +112,13 @@ class PartitionAssembler:
             for row in rows:
                 put_back(episode, row)
         elif closed := self._lookup.closed(episode_id):
-            self._flight.add(rebuild(closed, rows, self.judge_for))
+            episode = rebuild(closed, rows, self.judge_for)
+            self._flight.add(episode)
+            if episode.unique > closed.facts["unique"]:
+                # A paused former owner stored late frames that no revision tells of: read now, they are replays.
+                episode.late_ms = episode.last_frame_ms
+                episode.hold(max(self._next_offset, 0))
+                self._time.schedule(episode, self.time_ms)
 
     # -- assignment -------------------------------------------------------------
 
@@ -129,22 +135,6 @@ class PartitionAssembler:
         self._flight.add(episode)
         self._check(episode)
         self._time.resume(episode)
-
-    def ghosts(self, found: Iterable[Loaded]) -> list[str]:
-        """Ids of episodes in flight of which ``episodes`` has a later revision than they know; they are dropped.
-
-        A paused former owner wrote their journal rows over those of a close. Their last event may not have been
-        acknowledged: the owner announces the one that the episode's row keeps.
-        """
-        gone = []
-        for stored in found:
-            episode = self.episodes.get(stored.episode_id)
-            if episode is None or episode.sealed is not None:
-                continue
-            if stored.facts["revision"] > episode.history.revision:
-                gone.append(stored.episode_id)
-                self._forget(episode)
-        return gone
 
     def backlog(self) -> dict[str, list[int]]:
         """Episodes whose live metrics wait for blocks that only the store holds, and which, ascending."""
@@ -272,8 +262,9 @@ class PartitionAssembler:
         due, self._intake.due = self._intake.due, Due()
         self._floor = self._lowest_pending(due)
         aged_ms = NEVER if everything else self.time_ms - self.limits.block_age_ms
-        collect_streams(due, self._flight.streams.by_id.values(), self._versions)
         collect(due, self.episodes.values(), aged_ms, self._versions)
+        # Behind the episodes that were cut out of them: a cut without its episode would have no start.
+        collect_streams(due, self._flight.streams.by_id.values(), self._versions)
         self._commands.taken()
         return due
 

@@ -53,6 +53,7 @@ def seal(
     if episode.dirty:
         if rows is None:
             raise ContractError(f"episode {episode.id} is dirty, but its rows are not given: read them from the store")
+        rows = _as_known(episode, rows)
         episode.frontier.judge = _judge_again(episode, rows, judge_for)
     digest = content_hash(episode.layout.widths, _hashed_blocks(episode, rows), episode.n_total)
     claimed = episode.end.value["content_hash"] if episode.end else None
@@ -109,9 +110,15 @@ def missing_ranges(episode: Episode) -> list[tuple[int, int]]:
     return ranges
 
 
+def _as_known(episode: Episode, rows: Sequence[BlockRow]) -> list[BlockRow]:
+    """Of the stored rows those of blocks that only the store holds; a former owner may have read on in the others."""
+    held = [episode.block_row(block) for block in episode.blocks.values() if block.count]
+    return sorted([*held, *(row for row in rows if row.block in episode.stored)], key=lambda r: r.block)
+
+
 def _judge_again(episode: Episode, rows: Sequence[BlockRow], judge_for: JudgeFor) -> EpisodeJudge:
     judge = judge_for(episode.start.value, episode.layout)
-    for row in sorted(rows, key=lambda r: r.block):
+    for row in rows:
         judge.advance(Frames(row.seq, row.t_ns, dict(row.channels)))
     return judge
 
@@ -182,8 +189,10 @@ class _Sealing:
     def closed(self, versions: Iterator[int]) -> Closed:
         episode = self.episode
         findings = final_changes(episode, self.judgement, self.revision, self.ended_ms)
-        first_closed = episode.history.first_closed_ms or episode.closed_ms
-        episode.history = History(self.revision, first_closed, self.status, self.compared)
+        first = (episode.history.first_closed_ms, episode.history.first_frames)
+        if not episode.reopened:
+            first = (episode.closed_ms, episode.n_total)
+        episode.history = History(self.revision, *first, self.status, self.compared)
         withdrawn = self.status == WITHDRAWN
         event, row = self._withdrawal() if withdrawn else self._event(), self._row()
         journal = journal_row(episode, next(versions))
@@ -207,6 +216,7 @@ class _Sealing:
             "commanded": False,
             "lit": [asdict(finding) for finding in self.judgement.findings],
             "n_total": self.episode.n_total if self.episode.end else -1,
+            "unique": self.episode.unique,
             "missing_range_count": len(self.missing),
         }
 
