@@ -220,7 +220,7 @@ class MemoryStore:
 class LateStore(MemoryStore):
     """What a paused owner writes to: it sees the store as it was, and its writes reach it when it goes on.
 
-    ``through``: so many of its rows came through before the pause. One insert is on its way then; before the next it
+    ``through``: so many of its inserts came through before the pause. One insert is on its way then; before the next it
     finds that it owns nothing. The broker takes no event of it.
     """
 
@@ -229,11 +229,13 @@ class LateStore(MemoryStore):
         self.__dict__ |= {name: copy(value) for name, value in vars(store).items()}
         self.findings = store.findings  # what is said of one is ordered by its own version
         self._store, self._through, self._late = store, through, []
+        self._insert = ""
 
     def _write(self, name: str, *arguments: Any) -> None:
         getattr(MemoryStore, name)(self, *arguments)
-        if self._through > 0:
-            self._through -= 1
+        if name != self._insert:
+            self._insert, self._through = name, self._through - 1
+        if self._through >= 0:
             getattr(self._store, name)(*arguments)
         elif self._late and self._late[0][0] != name:
             raise Died("not the owner: it asks before each insert")

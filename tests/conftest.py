@@ -1,4 +1,6 @@
-"""Which fixtures exist: they live in tests/plugins, one file a subject."""
+"""Which fixtures exist (they live in tests/plugins, one file a subject), and how deep properties are searched."""
+
+from hypothesis import settings
 
 pytest_plugins = [
     "tests.plugins.broker",
@@ -8,3 +10,6 @@ pytest_plugins = [
     "tests.plugins.store",
     "tests.plugins.worker",
 ]
+
+#: ``pytest --hypothesis-profile=deep --timeout=0 tests/unit/test_assembly_properties.py``: hours, not seconds.
+settings.register_profile("deep", max_examples=20_000)

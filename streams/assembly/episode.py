@@ -223,7 +223,7 @@ class Episode:
     def _supersede(self, later: Word) -> None:
         ours, theirs = self.start.value, later.value
         earlier = ours["boot_id"] == theirs["boot_id"] and ours["episode_no"] < theirs["episode_no"]
-        if earlier and self.waits and self.superseded_ms < 0:
+        if earlier and self._concerns(later.offset) and self.superseded_ms < 0:
             self.superseded_ms = later.broker_ms
             self.hold(later.offset)
 

@@ -80,6 +80,9 @@ class Intake:
     def _start(self, record: LogRecord) -> None:
         start = record.value
         self._flight.hear(start["robot_id"], record)
+        known = self._episodes.get(start["episode_id"]) or self._lookup.closed(start["episode_id"])
+        if known and known.start.offset == record.offset:
+            self._tell_siblings(known.start)
         if start["episode_id"] in self._episodes or start["episode_id"] in self._streams.by_id:
             self.counts["ignored"] += 1
             return
@@ -99,11 +102,15 @@ class Intake:
     def _begin(self, word: Word, layout: Layout) -> None:
         episode = Episode(word, word.broker_ms // DAY_MS, self._judge_for(word.value, layout))
         episode.hold(word.offset)
+        self._tell_siblings(word)
+        self._add(episode)
+
+    def _tell_siblings(self, word: Word) -> None:
+        """Read again it is told again: a former owner may have stored this start and died before their rows."""
         if self._live_lane:
-            for earlier in self._flight.of(episode.robot_id):
+            for earlier in self._flight.of(word.value["robot_id"]):
                 earlier.hear_start(word)
                 self._time.schedule(earlier, word.broker_ms)
-        self._add(episode)
 
     def _add(self, episode: Episode) -> None:
         """Hold it; where there are too many, the one that began first has timed out."""

@@ -23,6 +23,13 @@ from tests.assembling import LIMITS, Died, LateStore, Log, Owner, Take
 #: Takes and streams here are short: so are those that count as long.
 SMALL = replace(LIMITS, truncated_frames=350, truncated_ms=60_000)
 SETTINGS = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large])
+
+
+def examples(usually):
+    """How many; the profile ``deep`` wants its own number."""
+    return settings.default.max_examples if settings.get_current_profile_name() == "deep" else usually
+
+
 FATES = ["sent"] * 12 + ["lost", "twice", "differs", "moved", "moved", "late"]
 PAUSES_MS = [1] * 20 + [10, 100, 400, 600, 3_000, 5_000]
 
@@ -220,7 +227,7 @@ def assert_one_identity_one_byte_string(owner):
 CALM = Step(1000, True, True, False, 0, False, 0)
 
 
-@settings(SETTINGS, max_examples=200)
+@settings(SETTINGS, max_examples=examples(50))
 @given(seed=st.integers(0, 2**32), plan=st.lists(steps, max_size=60))
 def test_cuts_flushes_and_crashes_change_nothing(seed, plan):
     log = log_of(seed)
@@ -231,7 +238,7 @@ def test_cuts_flushes_and_crashes_change_nothing(seed, plan):
     assert_one_identity_one_byte_string(chaotic)
 
 
-@settings(SETTINGS, max_examples=50)
+@settings(SETTINGS, max_examples=examples(15))
 @given(seed=st.integers(0, 2**32))
 def test_record_by_record_gives_the_events_of_one_fetch_in_the_same_order_for_each_episode(seed):
     log = log_of(seed)
@@ -241,7 +248,7 @@ def test_record_by_record_gives_the_events_of_one_fetch_in_the_same_order_for_ea
     assert sorted(slow.store.announced) == sorted(calm.store.announced)
 
 
-@settings(SETTINGS, max_examples=50)
+@settings(SETTINGS, max_examples=examples(15))
 @given(seed=st.integers(0, 2**32), plan=st.lists(steps, max_size=30))
 def test_a_second_reading_of_the_whole_log_announces_nothing_new(seed, plan):
     log = log_of(seed)
