@@ -100,6 +100,14 @@ class Supervisor:
         with suppress(xmlrpc.client.Fault):
             self._call("startProcess", name, False)
 
+    def halt(self, name: str) -> None:
+        """Stop a program, which then stays stopped until :meth:`resume`. Returns at once."""
+        self._call("stopProcess", name, False)
+
+    def resume(self, name: str) -> None:
+        """Start a halted program as it was; raises ``xmlrpc.client.Fault`` while it is still on its way down."""
+        self._call("startProcess", name, False)
+
     def update(self, programs: Sequence[Program]) -> None:
         """Make the running supervisor's programs these: stop and forget others, learn new ones (stopped)."""
         self._write(programs)

@@ -1,0 +1,108 @@
+"""One robot of the chaos floor as a process: takes of known frames, and a file of what it promised.
+
+``python -m kinestream.deploy.chaos.robot --robot-id R --seed N --promises F``; SIGTERM ends it after its take.
+"""
+
+from __future__ import annotations
+
+import argparse
+import signal
+import sys
+import threading
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Final
+
+import numpy as np
+
+from kinestream.deploy.chaos.promises import Promise, PromiseFile
+from kinestream.deploy.chaos.signal import JOINTS, LONGEST, MODEL, ODD, Measured, measured
+from kinestream.producers.episode import Episode
+from kinestream.producers.robot import Robot
+from kinestream.schemas.errors import KinestreamError
+from kinestream.schemas.settings import Settings
+
+#: Lengths of a take and of the pause after it, s.
+TAKE, PAUSE = (1.5, 6.0), (0.1, 0.6)
+#: Frames handed over at once.
+_STEP: Final = 5
+#: Longest the broker is waited for at the end, s.
+_CLOSE_S: Final = 90.0
+
+
+class Worker:
+    """Take after take until told to stop."""
+
+    def __init__(self, robot: Robot, promises: PromiseFile, seed: int, rate_hz: float, stop: threading.Event) -> None:
+        self._robot, self._promises, self._seed, self._rate_hz, self._stop = robot, promises, seed, rate_hz, stop
+        self._rng = np.random.default_rng([seed, int.from_bytes(robot.boot_id.encode()[:8])])
+        self._recent: list[Episode] = []
+
+    def run(self) -> None:
+        """Returns when the take that ran at the signal is done and everything is delivered."""
+        while not self._stop.is_set():
+            self._take()
+            self._stop.wait(self._rng.uniform(*PAUSE))
+            self._note()
+        self._robot.close(_CLOSE_S)
+        self._note()
+
+    def _take(self) -> None:
+        frames = min(int(self._rng.uniform(*TAKE) * self._rate_hz), LONGEST)
+        with self._robot.episode(skill="pick_place", area="industry", task="chaos") as episode:
+            t0_ns = time.time_ns()
+            self._promises.begin(Promise(episode.id, self._robot.robot_id, self._seed, t0_ns, self._rate_hz))
+            self._recent.append(episode)
+            self._send(episode, measured(self._seed, episode.id, t0_ns, self._rate_hz), frames)
+            self._promises.end(episode.id, frames)
+
+    def _send(self, episode: Episode, all_: Measured, frames: int) -> None:
+        begun = time.monotonic()
+        for first in range(0, frames, _STEP):
+            last = min(first + _STEP, frames)
+            part = all_.part(first, last)
+            self._promises.sending(episode.id, last)
+            episode.send_many(
+                part.channels["position"],
+                part.t_ns,
+                velocity=part.channels["velocity"],
+                channels={ODD.name: part.channels[ODD.name]},
+            )
+            self._note()
+            time.sleep(max(0.0, begun + last / self._rate_hz - time.monotonic()))
+
+    def _note(self) -> None:
+        for episode in self._recent:
+            self._promises.promise(episode.id, episode.accepted)
+        self._recent = [one for one in self._recent if not (one.ended and one.accepted == one.frames)]
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one robot; 1 when the broker does not have everything at the end."""
+    parser = argparse.ArgumentParser(prog="kinestream.deploy.chaos.robot", description=__doc__)
+    parser.add_argument("--robot-id", required=True)
+    parser.add_argument("--seed", type=int, required=True)
+    parser.add_argument("--rate", type=float, default=100.0, help="frames a second (100)")
+    parser.add_argument("--promises", type=Path, required=True, help="file of what was promised, appended to")
+    given = parser.parse_args(arguments)
+    stop = threading.Event()
+    signal.signal(signal.SIGTERM, lambda *_: stop.set())
+    try:
+        robot = Robot(
+            given.robot_id,
+            model_id=MODEL,
+            joints=JOINTS,
+            channels={ODD.name: ODD},
+            rate_hz=given.rate,
+            settings=Settings.from_env(),
+        )
+        Worker(robot, PromiseFile(given.promises), given.seed, given.rate, stop).run()
+    except KinestreamError as problem:
+        print(f"{given.robot_id}: {problem}", file=sys.stderr)
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
