@@ -88,6 +88,7 @@ def staged(settings: Settings, workers: int, engine: str, progress: Progress) ->
     folder = Path(tempfile.mkdtemp(prefix="kinestream-chaos-"))
     (folder / "logs").mkdir()
     mine = own_settings(settings, folder)
+    _claim_ports(mine, workers)
     stack, crew = Stack(mine), Crew()
     try:
         services = stack.up(progress, workers if engine == "faust" else 0, foreground=True)
@@ -109,8 +110,15 @@ def own_settings(settings: Settings, folder: Path) -> Settings:
     # Without static members a killed worker is missed only when its session ends.
     session = _SHORT_SESSION_S if settings.broker == "test" else Settings().session_s
     mine = replace(settings, home=folder / "stack", tenant=name, group=name, silence_s=_SILENCE_S, session_s=session)
-    ports = {f"{one}_port": free_port() for one in ("kafka", "registry", "store")}
-    return replace(mine, **{**usual, **ports})
+    return replace(mine, **usual)
+
+
+def _claim_ports(settings: Settings, workers: int) -> None:
+    """Ports by the system: those that ``up`` prefers are for a person's own stack."""
+    settings.home.mkdir()
+    names = ("broker", "registry", "store", *worker_names(workers))
+    kind = "test" if settings.broker == "test" else "kafka"  # ports of another kind would be forgotten
+    Remembered(broker=kind, ports={name: free_port() for name in names}).save(settings.home)
 
 
 def environment(settings: Settings) -> dict[str, str]:
