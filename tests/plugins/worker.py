@@ -129,6 +129,14 @@ def pipeline(broker: Broker, database: Store, tmp_path: Path) -> Iterator[Pipeli
 
 
 @pytest.fixture
+def test_pipeline(test_broker: Broker, database: Store, tmp_path: Path) -> Iterator[Pipeline]:
+    """On the test broker."""
+    made = Pipeline(test_broker, database, tmp_path)
+    yield made
+    made.stop_all()
+
+
+@pytest.fixture
 def kafka_pipeline(kafka_broker: Broker, database: Store, tmp_path: Path) -> Iterator[Pipeline]:
     """On Apache Kafka."""
     made = Pipeline(kafka_broker, database, tmp_path)

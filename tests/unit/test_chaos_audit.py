@@ -61,9 +61,18 @@ def logged(start: int = 10, frames: int = FRAMES) -> EpisodeLog:
 
 def announced(revision: int, content_hash: str, **more: Any) -> Event:
     record = {
-        "episode_id": ID, "revision": revision, "status": "COMPLETE", "outcome": "SUCCESS", "skill": "grasp",
-        "area": "", "operator": "", "task": "", "frames_unique": FRAMES, "content_hash": content_hash,
-        "rule_version": "r1", "lineage": {"last_offset": 41},
+        "episode_id": ID,
+        "revision": revision,
+        "status": "COMPLETE",
+        "outcome": "SUCCESS",
+        "skill": "grasp",
+        "area": "",
+        "operator": "",
+        "task": "",
+        "frames_unique": FRAMES,
+        "content_hash": content_hash,
+        "rule_version": "r1",
+        "lineage": {"last_offset": 41},
         **more,
     }
     return Event.of(f"{ID}/{revision}", json.dumps(record).encode(), record)
