@@ -26,7 +26,7 @@ from kinestream.schemas.settings import Settings
 from kinestream.streams import lean
 from kinestream.streams.announce import Announcer
 from kinestream.streams.cluster import describe
-from kinestream.streams.flushing import Retry
+from kinestream.streams.retrying import Retry
 from kinestream.streams.store.store import Store
 from kinestream.streams.transport.fetch import Fetch
 from kinestream.streams.worker import Worker
@@ -81,15 +81,18 @@ class Loop:
         cluster_id, partitions = await retry.call("reach the broker", describe, settings.kafka, TOPICS)
         store = await retry.call("reach the store", Store, settings, settings.clickhouse)
         registry = Registry(settings.registry)
+        announcer = Announcer(settings, settings.kafka, registry)
+        await retry.call("ask the registry", announcer.prepare)
         self.worker = Worker(
             settings,
             store,
-            Announcer(settings, settings.kafka, registry),
+            announcer,
             registry,
             cluster_id=cluster_id,
             partitions=partitions,
             commit=self.commit,
             caught_up_since=self.caught_up_since,
+            membership=self.membership,
             guarded=guarded,
         )
         lean.settle()
@@ -139,6 +142,10 @@ class Loop:
     def revoked(self, _: Any, partitions: list[Any]) -> None:
         keys = [(one.topic, one.partition) for one in partitions]
         asyncio.run_coroutine_threadsafe(self.worker.give_up(keys), self.loop).result()
+
+    def membership(self) -> Membership:
+        """The client tells nobody when the group last answered it: announcements are fenced by the broker all the same."""
+        return Membership(self.generation, time.monotonic())
 
     async def commit(self, offsets: Any) -> bool:
         places = [confluent_kafka.TopicPartition(*key, offset) for key, offset in offsets.items()]

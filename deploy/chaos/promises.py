@@ -26,8 +26,6 @@ class Promise:
     rate_hz: float
     promised: int = 0
     sent: int = 0
-    #: frames its end mark announced; -1 = the robot died first
-    n_total: int = -1
 
     def truth(self) -> Measured:
         """What was measured, all frames that can have been sent."""
@@ -56,10 +54,6 @@ class PromiseFile:
             self._promised[episode_id] = frames
             self._write({"id": episode_id, "promised": frames})
 
-    def end(self, episode_id: str, frames: int) -> None:
-        """The end mark is about to be handed over."""
-        self._write({"id": episode_id, "n_total": frames})
-
     def _write(self, line: dict[str, Any]) -> None:
         os.write(self._file, json.dumps(line).encode() + b"\n")
 
@@ -72,8 +66,8 @@ def read_promises(files: Iterable[Path]) -> dict[str, Promise]:
             found[begun["episode_id"]] = Promise(**begun)
             continue
         promise = found[line["id"]]
-        for name in ("sent", "promised", "n_total"):
-            setattr(promise, name, max(getattr(promise, name), line.get(name, -1)))
+        for name in ("sent", "promised"):
+            setattr(promise, name, max(getattr(promise, name), line.get(name, 0)))
     return found
 
 

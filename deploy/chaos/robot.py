@@ -20,6 +20,8 @@ from kinestream.deploy.chaos.promises import Promise, PromiseFile
 from kinestream.deploy.chaos.signal import JOINTS, LONGEST, MODEL, ODD, Measured, measured
 from kinestream.producers.episode import Episode
 from kinestream.producers.robot import Robot
+from kinestream.producers.spool.places import find_spools, spool_folder
+from kinestream.producers.spool.promised import promised
 from kinestream.schemas.errors import KinestreamError
 from kinestream.schemas.settings import Settings
 
@@ -55,7 +57,6 @@ class Worker:
             self._promises.begin(Promise(episode.id, self._robot.robot_id, self._seed, t0_ns, self._rate_hz))
             self._recent.append(episode)
             self._send(episode, measured(self._seed, episode.id, t0_ns, self._rate_hz), frames)
-            self._promises.end(episode.id, frames)
 
     def _send(self, episode: Episode, all_: Measured, frames: int) -> None:
         begun = time.monotonic()
@@ -78,6 +79,13 @@ class Worker:
         self._recent = [one for one in self._recent if not (one.ended and one.accepted == one.frames)]
 
 
+def _inherit(promises: PromiseFile, spool: Path) -> None:
+    """What a life that was killed had promised, but not yet written down: its spool on the disk says it."""
+    if find_spools(spool):
+        for episode in promised(spool).values():
+            promises.promise(episode.episode_id, episode.frames)
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one robot; 1 when the broker does not have everything at the end."""
     parser = argparse.ArgumentParser(prog="kinestream.deploy.chaos.robot", description=__doc__)
@@ -88,16 +96,19 @@ def main(arguments: Sequence[str] | None = None) -> int:
     given = parser.parse_args(arguments)
     stop = threading.Event()
     signal.signal(signal.SIGTERM, lambda *_: stop.set())
+    settings = Settings.from_env()
     try:
+        promises = PromiseFile(given.promises)
+        _inherit(promises, spool_folder(settings, given.robot_id))
         robot = Robot(
             given.robot_id,
             model_id=MODEL,
             joints=JOINTS,
             channels={ODD.name: ODD},
             rate_hz=given.rate,
-            settings=Settings.from_env(),
+            settings=settings,
         )
-        Worker(robot, PromiseFile(given.promises), given.seed, given.rate, stop).run()
+        Worker(robot, promises, given.seed, given.rate, stop).run()
     except KinestreamError as problem:
         print(f"{given.robot_id}: {problem}", file=sys.stderr)
         return 1

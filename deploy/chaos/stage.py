@@ -110,7 +110,7 @@ def own_settings(settings: Settings, folder: Path) -> Settings:
     # Without static members a killed worker is missed only when its session ends.
     session = _SHORT_SESSION_S if settings.broker == "test" else Settings().session_s
     mine = replace(settings, home=folder / "stack", tenant=name, group=name, silence_s=_SILENCE_S, session_s=session)
-    return replace(mine, **usual)
+    return replace(mine, spool=str(folder / "spool"), **usual)
 
 
 def _claim_ports(settings: Settings, workers: int) -> None:

@@ -12,8 +12,9 @@ from clickhouse_connect.driver.exceptions import ClickHouseError, DatabaseError
 
 from kinestream.schemas.errors import StoreDeniedError, StoreError
 
-# Codes after which the same request may succeed later: timeouts, memory, too many parts, read-only replica.
-_PASSING = frozenset({159, 202, 209, 210, 241, 242, 243, 252, 319, 425, 999})
+# Codes after which the same request may succeed later: timeouts, memory, too many parts, read-only replica, and a
+# query that was cancelled, as a server does with those it is running when it is told to stop.
+_PASSING = frozenset({159, 202, 209, 210, 241, 242, 243, 252, 319, 394, 425, 999})
 _LOOPBACK = frozenset({"localhost", "127.0.0.1", "::1"})
 
 

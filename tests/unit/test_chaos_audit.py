@@ -39,7 +39,7 @@ class Evidence:
 
 @pytest.fixture
 def sound() -> Evidence:
-    promise = Promise(ID, "robot-1", 7, 1_900_000_000_000_000_000, 100.0, FRAMES, FRAMES, FRAMES)
+    promise = Promise(ID, "robot-1", 7, 1_900_000_000_000_000_000, 100.0, FRAMES, FRAMES)
     truth = promise.truth()
     hashed = hash_of(truth, range(FRAMES), FRAMES)
     row = Stored(ID, 1, "COMPLETE", hashed, np.arange(FRAMES), truth.t_ns.copy(), copied(truth.channels))
