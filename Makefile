@@ -5,7 +5,7 @@ BIN := .venv/bin
 JOBS ?= 3
 
 help:  ## this list
-	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
 
 .venv/.ready: pyproject.toml requirements.lock requirements-uv.lock
 	@$(PY) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "Kinestream needs Python 3.11 or newer; $(PY) is $$($(PY) --version). Try: make PY=python3.11 setup"; exit 1; }
@@ -29,13 +29,23 @@ lint: setup  ## style, types and import directions
 	@$(BIN)/mypy -p kinestream
 	@$(BIN)/lint-imports
 
+chaos: setup  ## two workers, Apache Kafka, 30 kills, then every frame audited (12 minutes)
+	@$(BIN)/kinestream chaos
+
 bench: setup  ## what is fast, each figure beside its peer's (minutes; docs/performance.md)
 	@$(BIN)/kinestream bench codec
 	@$(BIN)/kinestream bench spool
 	@$(BIN)/kinestream bench worker
 	@$(BIN)/kinestream bench memory
 
+bench-peers: .venv-bench/.ready  ## Quix Streams for `bench worker`, in an environment of its own
+
+.venv-bench/.ready: bench/requirements.txt
+	@$(PY) -m venv .venv-bench
+	@.venv-bench/bin/python -m pip install --quiet --disable-pip-version-check -r bench/requirements.txt
+	@touch .venv-bench/.ready
+
 lock: ## renew requirements.lock from pyproject.toml (needs uv)
 	uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-emit-find-links --no-header --all-extras pyproject.toml -o requirements.lock
 
-.PHONY: help setup demo test lint bench lock
+.PHONY: help setup demo test lint bench bench-peers chaos lock

@@ -25,6 +25,7 @@ from kinestream.schemas.registry import Registry
 from kinestream.schemas.settings import Settings
 from kinestream.streams import lean
 from kinestream.streams.announce import Announcer
+from kinestream.streams.assigned import Membership
 from kinestream.streams.cluster import describe
 from kinestream.streams.retrying import Retry
 from kinestream.streams.store.store import Store
@@ -144,7 +145,7 @@ class Loop:
         asyncio.run_coroutine_threadsafe(self.worker.give_up(keys), self.loop).result()
 
     def membership(self) -> Membership:
-        """The client tells nobody when the group last answered it: announcements are fenced by the broker all the same."""
+        """The client does not tell when the group last answered: that only the owner announces, the broker sees to."""
         return Membership(self.generation, time.monotonic())
 
     async def commit(self, offsets: Any) -> bool:

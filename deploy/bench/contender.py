@@ -77,6 +77,10 @@ class Contender:
         cpu, wall = self.cpu_s() - cpu, time.monotonic() - wall
         return Figure(frames, cpu, wall, peak_rss_mb(self._process), dict(self._verdicts() - self._before))
 
+    def hold(self) -> None:
+        """Hold it still again: what it does at rest is not the next one's to bear."""
+        self._child.send_signal(signal.SIGSTOP)
+
     def cpu_s(self) -> float:
         """User + system seconds so far."""
         times = self._process.cpu_times()
@@ -99,14 +103,19 @@ class Contender:
 
 @contextmanager
 def started(
-    name: str, command: Sequence[str], settings: Mapping[str, str], verdicts: Verdicts, folder: Path
+    name: str,
+    command: Sequence[str],
+    settings: Mapping[str, str],
+    verdicts: Verdicts,
+    folder: Path,
+    python: str = sys.executable,
 ) -> Iterator[Contender]:
     """Run ``python command...`` in ``folder`` with these KINESTREAM_* variables only; killed at the end."""
     environment = {key: value for key, value in os.environ.items() if not key.startswith(PREFIX)} | dict(settings)
     log = folder / f"{name}.log"
     with log.open("wb") as out:
         child = subprocess.Popen(
-            [sys.executable, *command],
+            [python, *command],
             env=environment,
             stdin=subprocess.DEVNULL,
             stdout=out,

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import asdict
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 if TYPE_CHECKING:
-    from kinestream.deploy.bench.contender import Figure
+    from kinestream.deploy.bench.peers import Peer
     from kinestream.deploy.bench.worker import WorkerFigures
 
 Json = Annotated[bool, typer.Option("--json", help="One JSON document.")]
@@ -91,20 +93,23 @@ def worker(
     repeats: Annotated[int, typer.Option(min=1, help="Runs of each over the same topic; medians are shown.")] = 1,
     as_json: Json = False,
 ) -> None:
-    """Fetch to verdict on Apache Kafka: the worker beside a plain Faust agent, over the same topic."""
+    """Fetch to verdict on Apache Kafka: the worker, a bare loop, a plain Faust agent, Quix Streams; the same topic."""
     from kinestream.deploy.bench.machine import machine
+    from kinestream.deploy.bench.peers import peers
     from kinestream.deploy.bench.site import site
     from kinestream.deploy.bench.worker import default_frames, measure_worker
     from kinestream.deploy.cli.output import emit_json, working
     from kinestream.schemas.settings import Settings
 
-    sizes = parse_sizes(chunk)
+    sizes, contenders = parse_sizes(chunk), peers()
     with working("measuring the worker") as progress, site(Settings.from_env(), progress) as place:
-        found = [measure_worker(place, one, frames or default_frames(one), repeats, progress) for one in sizes]
+        found = [
+            measure_worker(place, one, frames or default_frames(one), repeats, progress, contenders) for one in sizes
+        ]
     if as_json:
-        emit_json({"bench": "worker", **machine(), "runs": [_document(one) for one in found]})
+        emit_json({"bench": "worker", **machine(), "runs": [_document(one, contenders) for one in found]})
     else:
-        _tell_worker(found)
+        _tell_worker(found, contenders)
 
 
 def memory(
@@ -144,56 +149,51 @@ def parse_sizes(text: str) -> list[int]:
     return sizes
 
 
-def _tell_worker(found: list[WorkerFigures]) -> None:
+def _tell_worker(found: list[WorkerFigures], contenders: Sequence[Peer]) -> None:
     from kinestream.deploy.cli.output import say, table
 
     rows = []
     for one in found:
-        rows.append((str(one.chunk), "worker", *_cells(one, one.worker, "worker"), f"{one.ratio:.1f}x"))
-        if one.plain_agent:
-            rows.append(("", "plain Faust agent", *_cells(one, one.plain_agent, "plain_agent"), ""))
-    table(("frames a chunk", "", "frames a CPU-second", "frames a second", "peak MB", "ratio"), rows)
+        for peer in contenders:
+            size = str(one.chunk) if peer.name == "worker" else ""
+            rows.append((size, peer.title, *_cells(one, peer)))
+    table(("frames a chunk", "", "frames a CPU-second", "frames a second", "peak MB", "the worker does"), rows)
+    for peer in contenders:
+        say(f"{peer.title}: {peer.does}")
     for one in found:
         if one.chunk == 64:
             reached = "reached" if one.rate("worker") >= FLOOR_FRAMES else "NOT reached"
             say(f"floor at 64 a chunk: {FLOOR_FRAMES:,} frames a CPU-second, {reached}")
-    if not all(one.plain_agent for one in found):
-        say("the plain agent did not run: its script, bench/plain_agent.py, is in the repository only")
 
 
-def _cells(one: WorkerFigures, runs: list[Figure], of: str) -> tuple[str, str, str]:
+def _cells(one: WorkerFigures, peer: Peer) -> tuple[str, str, str, str]:
     from statistics import median
 
+    if peer.missing:
+        return peer.missing, "", "", ""
+    runs = one.runs[peer.name]
     wall = median(run.frames / run.wall_s for run in runs)
-    return _big(one.rate(of)), _big(wall), f"{max(run.peak_rss_mb for run in runs):,.0f}"
+    ratio = "" if peer.name == "worker" else f"{one.ratio(peer.name):.2g}x"
+    return _big(one.rate(peer.name)), _big(wall), f"{max(run.peak_rss_mb for run in runs):,.0f}", ratio
 
 
-def _document(one: WorkerFigures) -> dict[str, Any]:
-    def runs(figures: list[Figure], of: str) -> dict[str, Any] | None:
-        each = [
-            {
-                "frames_per_cpu_s": run.frames_per_cpu_s,
-                "cpu_s": run.cpu_s,
-                "wall_s": run.wall_s,
-                "peak_rss_mb": run.peak_rss_mb,
-                "verdicts": dict(run.verdicts),
-            }
-            for run in figures
-        ]
-        return {"frames_per_cpu_s": one.rate(of), "runs": each} if each else None
-
-    agent = runs(one.plain_agent, "plain_agent")
-    return {
-        "chunk": one.chunk,
-        "frames": one.frames,
-        "episodes": one.episodes,
-        "messages": one.messages,
-        "bytes": one.bytes,
-        "worker": runs(one.worker, "worker"),
-        "plain_agent": agent,
-        "ratio": one.ratio if agent else None,
-        "floor": FLOOR_FRAMES if one.chunk == 64 else None,
+def _document(one: WorkerFigures, contenders: Sequence[Peer]) -> dict[str, Any]:
+    document: dict[str, Any] = {
+        name: getattr(one, name) for name in ("chunk", "frames", "episodes", "messages", "bytes")
     }
+    document["floor"] = FLOOR_FRAMES if one.chunk == 64 else None
+    for peer in contenders:
+        if peer.missing:
+            document[peer.name] = {"missing": peer.missing}
+            continue
+        runs = [asdict(run) | {"frames_per_cpu_s": run.frames_per_cpu_s} for run in one.runs[peer.name]]
+        document[peer.name] = {
+            "frames_per_cpu_s": one.rate(peer.name),
+            "worker_ratio": one.ratio(peer.name),
+            "does": peer.does,
+            "runs": runs,
+        }
+    return document
 
 
 def _big(value: float) -> str:
