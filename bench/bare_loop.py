@@ -48,6 +48,7 @@ class Record(NamedTuple):
     timestamp: int
     key: bytes | None
     value: bytes | None
+    headers: list[tuple[str, bytes]]
 
 
 class Loop:
@@ -125,7 +126,7 @@ class Loop:
     async def hand_over(self, key: tuple[str, int], batch: list[Any]) -> None:
         end = batch[-1].offset() + 1
         _, high = self.consumer.get_watermark_offsets(confluent_kafka.TopicPartition(*key), cached=True)
-        records = [Record(m.offset(), m.timestamp()[1], m.key(), m.value()) for m in batch]
+        records = [Record(m.offset(), m.timestamp()[1], m.key(), m.value(), m.headers() or []) for m in batch]
         await self.worker.handle(Fetch(TP(*key), records, end, max(high, end), self.generation))
 
     # -- the group ---------------------------------------------------------------

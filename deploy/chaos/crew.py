@@ -27,7 +27,7 @@ class Member:
     environment: Mapping[str, str]
     log: Path
     child: subprocess.Popen[bytes] | None = None
-    #: started again when it ends; no longer once it was told to leave
+    #: started again when it ends otherwise than with 0; no longer once it was told to leave
     restart: bool = True
     #: exit codes of the lives that ended, kills as -9
     ended: list[int] = field(default_factory=list)
@@ -50,7 +50,7 @@ class Crew:
             if member.child is not None and (code := member.child.poll()) is not None:
                 member.ended.append(code)
                 member.child = None
-                if member.restart:
+                if member.restart and code != 0:
                     self._start(member)
 
     def pid(self, name: str) -> int:

@@ -31,7 +31,7 @@ class Recoveries:
     def seen(self, now_s: float, stored: Mapping[str, int]) -> None:
         """``stored``: a number a robot that rises with every frame of it that becomes durable."""
         for robot, mark in stored.items():
-            before, when = self._progress.get(robot, (-1, now_s))
+            before, when = self._progress.get(robot, (-1, float("-inf")))
             if mark > before:
                 self._progress[robot] = (mark, now_s)
                 last = max(((t, what) for t, what in self._disturbed if when < t <= now_s), default=None)

@@ -1,14 +1,13 @@
 """One robot of the chaos floor as a process: takes of known frames, and a file of what it promised.
 
-``python -m kinestream.deploy.chaos.robot --robot-id R --seed N --promises F``; SIGTERM ends it after its take.
+``python -m kinestream.deploy.chaos.robot --robot-id R --seed N --promises F --until G``; it ends after its take once
+the file G is there, when everything is delivered. A file, because a robot that just starts takes no signal politely.
 """
 
 from __future__ import annotations
 
 import argparse
-import signal
 import sys
-import threading
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -36,16 +35,16 @@ _CLOSE_S: Final = 90.0
 class Worker:
     """Take after take until told to stop."""
 
-    def __init__(self, robot: Robot, promises: PromiseFile, seed: int, rate_hz: float, stop: threading.Event) -> None:
-        self._robot, self._promises, self._seed, self._rate_hz, self._stop = robot, promises, seed, rate_hz, stop
+    def __init__(self, robot: Robot, promises: PromiseFile, seed: int, rate_hz: float, until: Path) -> None:
+        self._robot, self._promises, self._seed, self._rate_hz, self._until = robot, promises, seed, rate_hz, until
         self._rng = np.random.default_rng([seed, int.from_bytes(robot.boot_id.encode()[:8])])
         self._recent: list[Episode] = []
 
     def run(self) -> None:
-        """Returns when the take that ran at the signal is done and everything is delivered."""
-        while not self._stop.is_set():
+        """Returns when the last take is done and everything is delivered."""
+        while not self._until.exists():
             self._take()
-            self._stop.wait(self._rng.uniform(*PAUSE))
+            time.sleep(self._rng.uniform(*PAUSE))
             self._note()
         self._robot.close(_CLOSE_S)
         self._note()
@@ -93,9 +92,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--seed", type=int, required=True)
     parser.add_argument("--rate", type=float, default=100.0, help="frames a second (100)")
     parser.add_argument("--promises", type=Path, required=True, help="file of what was promised, appended to")
+    parser.add_argument("--until", type=Path, required=True, help="file whose appearance ends the work")
     given = parser.parse_args(arguments)
-    stop = threading.Event()
-    signal.signal(signal.SIGTERM, lambda *_: stop.set())
     settings = Settings.from_env()
     try:
         promises = PromiseFile(given.promises)
@@ -108,7 +106,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             rate_hz=given.rate,
             settings=settings,
         )
-        Worker(robot, promises, given.seed, given.rate, stop).run()
+        Worker(robot, promises, given.seed, given.rate, given.until).run()
     except KinestreamError as problem:
         print(f"{given.robot_id}: {problem}", file=sys.stderr)
         return 1

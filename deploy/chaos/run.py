@@ -145,8 +145,7 @@ def _disturb(stage: Stage, actor: Actor, wish: Wish) -> None:
 
 
 def _finish_robots(stage: Stage, poisoner: Poisoner) -> None:
-    for name in stage.crew.names("robot"):
-        stage.crew.leave(name)
+    stage.rest()
     if not _until(lambda: stage.crew.gone("robot"), SETTLE_S, stage):
         raise StackError(f"the robots did not end within {SETTLE_S:g} s (logs: {stage.folder})")
     poisoner.flush(10)

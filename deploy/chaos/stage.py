@@ -63,13 +63,21 @@ class Stage:
         self.crew.add(name, ENGINES[self.engine], environment(mine), self.folder / "logs" / f"{name}.log")
 
     def add_robot(self, number: int, seed: int, rate_hz: float) -> None:
-        """A robot process; it works until told to leave."""
+        """A robot process; it works until :meth:`rest`."""
         name = f"robot-{number}"
         mine = replace(self.settings, home=self.folder / name)
         mine.home.mkdir(exist_ok=True)
         command = ["-m", "kinestream.deploy.chaos.robot", "--robot-id", name, "--seed", str(seed)]
-        command += ["--rate", str(rate_hz), "--promises", str(self.promise_file(name))]
+        command += ["--rate", str(rate_hz), "--promises", str(self.promise_file(name)), "--until", str(self._rest)]
         self.crew.add(name, command, environment(mine), self.folder / "logs" / f"{name}.log")
+
+    @property
+    def _rest(self) -> Path:
+        return self.folder / "rest"
+
+    def rest(self) -> None:
+        """Every robot ends once its take is done and delivered, also one that is killed meanwhile."""
+        self._rest.touch()
 
     def promise_file(self, robot: str) -> Path:
         """Where that robot writes down what it promises."""

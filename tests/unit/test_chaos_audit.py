@@ -299,3 +299,5 @@ def test_recovery_runs_from_the_last_disturbance_to_the_next_progress_of_each_ro
     seen.disturbance(10.0, "second")
     seen.seen(14.0, {"a": 4, "b": 2})
     assert seen.longest == (4.0, "a after second")
+    seen.seen(15.0, {"c": 1})
+    assert seen.longest == (5.0, "c after second"), "the first of a robot's frames counts too"
