@@ -23,7 +23,7 @@ FLOOR_FRAMES, FLOOR_WORKER_MB, FLOOR_STACK_MB = 300_000, 400, 1500
 def register(app: typer.Typer) -> None:
     """Add the commands."""
     group = typer.Typer(help="Measure, each figure beside its peer in the same run.", no_args_is_help=True)
-    for command in (codec, spool, worker, memory):
+    for command in (codec, spool, worker, recovery, memory):
         group.command()(command)
     app.add_typer(group, name="bench")
 
@@ -110,6 +110,29 @@ def worker(
         emit_json({"bench": "worker", **machine(), "runs": [_document(one, contenders) for one in found]})
     else:
         _tell_worker(found, contenders)
+
+
+def recovery(
+    episodes: Annotated[int, typer.Option(min=1, help="Episodes open at once, one a robot.")] = 200,
+    frames: Annotated[int, typer.Option(min=100, help="Frames each has sent.")] = 2000,
+    as_json: Json = False,
+) -> None:
+    """A worker killed -9 with open episodes: how soon it is back, and how fast it replays what was in flight."""
+    from kinestream.deploy.bench.machine import machine
+    from kinestream.deploy.bench.recovery import measure_recovery
+    from kinestream.deploy.bench.site import site
+    from kinestream.deploy.cli.output import emit_json, say, working
+    from kinestream.schemas.settings import Settings
+
+    with working("measuring recovery") as progress, site(Settings.from_env(), progress) as place:
+        found = measure_recovery(place, episodes, frames, progress)
+    if as_json:
+        emit_json({"bench": "recovery", **machine(), **asdict(found)})
+        return
+    say(f"{found.episodes} open episodes, {found.frames:,} frames in flight; the worker is killed -9 and started again")
+    say(f"ready after {found.back_s:.1f} s, of which {found.empty_s:.1f} s are its start with nothing in flight")
+    say(f"replay, from their blocks to every verdict: {_big(found.replay_per_cpu_s)} frames a CPU-second")
+    say(f"all closed {found.closed_s:.1f} s after their end marks")
 
 
 def memory(
