@@ -51,6 +51,12 @@ class Record(NamedTuple):
     headers: list[tuple[str, bytes]]
 
 
+def generation_of(consumer: confluent_kafka.Consumer) -> int:
+    """The group's generation, -1 while we are no member: from the metadata librdkafka makes for transactions."""
+    packed, head = consumer.consumer_group_metadata(), b"CGMDv2:"
+    return int.from_bytes(packed[len(head) : len(head) + 4], "little", signed=True) if packed.startswith(head) else -1
+
+
 class Loop:
     """One consumer and one worker; the consumer's calls run in one thread, the worker's on the event loop."""
 
@@ -133,8 +139,7 @@ class Loop:
 
     def assigned(self, _: Any, partitions: list[Any]) -> None:
         """In the polling thread: the worker hears of it on its own loop."""
-        # The client does not tell the group's generation: the second of the assignment rises with it, in 32 bits.
-        self.generation = max(self.generation + 1, int(time.time()))
+        self.generation = generation_of(self.consumer)
         keys = [(one.topic, one.partition) for one in partitions]
         self.idle.clear()
         asyncio.run_coroutine_threadsafe(
@@ -152,7 +157,7 @@ class Loop:
     async def commit(self, offsets: Any) -> bool:
         places = [confluent_kafka.TopicPartition(*key, offset) for key, offset in offsets.items()]
         try:
-            await asyncio.to_thread(self.consumer.commit, offsets=places, asynchronous=False)
+            await asyncio.to_thread(self.consumer.commit, offsets=places, asynchronous=not self.stopping.is_set())
         except confluent_kafka.KafkaException:
             return False  # no longer ours, or the broker is away: the next one says it again
         return True

@@ -36,6 +36,8 @@ class Actor:
         self._rng = np.random.default_rng([seed, 11])
         self._due: list[tuple[float, float, str, Step]] = []
         self._joined: list[str] = []
+        #: services in an outage
+        self._out: set[str] = set()
         self._begun_s = time.monotonic()
         self.kills: Counter[str] = Counter()
         self.done: Counter[str] = Counter()
@@ -99,8 +101,9 @@ class Actor:
 
     def _outage(self, act: Act) -> bool:
         name, victim = self._victim(act.target)
-        if victim is None:
+        if victim is None or name in self._out:
             return False
+        self._out.add(name)
         self.done["outages"] += 1
         self._say(f"{name} {'frozen' if act.frozen else 'down'} for {act.for_s:.1f} s")
         if act.frozen:
@@ -131,6 +134,7 @@ class Actor:
         return True
 
     def _back(self, name: str) -> None:
+        self._out.discard(name)
         self._say(f"{name} goes on")
         self._watch.disturbance(f"the return of {name} at {time.monotonic() - self._begun_s:.0f} s")
 

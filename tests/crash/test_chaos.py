@@ -38,7 +38,7 @@ def test_eight_kills_lose_nothing_double_nothing_and_invent_nothing() -> None:
     """On the test broker, which lives in memory: workers, store and robots are killed, the broker is not."""
     environment = {k: v for k, v in os.environ.items() if not k.startswith("KINESTREAM_")}
     command = [sys.executable, "-c", "from kinestream.deploy.cli import main; main()", "chaos"]
-    command += ["--kills", "8", "--minutes", "0.6", "--seed", "3", "--json"]
+    command += ["--kills", "8", "--minutes", "0.5", "--seed", "3", "--json"]
     done = subprocess.run(
         command, env={**environment, "KINESTREAM_BROKER": "test"}, capture_output=True, text=True, check=False
     )
