@@ -15,7 +15,7 @@ import signal
 import socket
 import time
 from collections import defaultdict
-from typing import Any, NamedTuple
+from typing import Any
 
 import confluent_kafka
 from faust.types import TP
@@ -29,6 +29,7 @@ from kinestream.streams.assigned import Membership
 from kinestream.streams.cluster import describe
 from kinestream.streams.retrying import Retry
 from kinestream.streams.store.store import Store
+from kinestream.streams.transport.commits import generation_of
 from kinestream.streams.transport.fetch import Fetch
 from kinestream.streams.worker import Worker
 
@@ -39,22 +40,6 @@ TOPICS = tuple(topic_name(topic, settings.tenant) for topic in (FRAMES, FRAMES_B
 BATCH, WAIT_S = 500, 0.1
 #: Seconds between two questions for the ends of the log: what silence is proved by.
 END_EVERY_S = 1.0
-
-
-class Record(NamedTuple):
-    """A message as the core reads it."""
-
-    offset: int
-    timestamp: int
-    key: bytes | None
-    value: bytes | None
-    headers: list[tuple[str, bytes]]
-
-
-def generation_of(consumer: confluent_kafka.Consumer) -> int:
-    """The group's generation, -1 while we are no member: from the metadata librdkafka makes for transactions."""
-    packed, head = consumer.consumer_group_metadata(), b"CGMDv2:"
-    return int.from_bytes(packed[len(head) : len(head) + 4], "little", signed=True) if packed.startswith(head) else -1
 
 
 class Loop:
@@ -132,8 +117,8 @@ class Loop:
     async def hand_over(self, key: tuple[str, int], batch: list[Any]) -> None:
         end = batch[-1].offset() + 1
         _, high = self.consumer.get_watermark_offsets(confluent_kafka.TopicPartition(*key), cached=True)
-        records = [Record(m.offset(), m.timestamp()[1], m.key(), m.value(), m.headers() or []) for m in batch]
-        await self.worker.handle(Fetch(TP(*key), records, end, max(high, end), self.generation))
+        size = sum(len(message) for message in batch)
+        await self.worker.handle(Fetch(TP(*key), batch, end, max(high, end), self.generation, size))
 
     # -- the group ---------------------------------------------------------------
 
