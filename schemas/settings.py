@@ -144,6 +144,8 @@ class Settings:
     worker_port: int = 6066
     #: seconds without progress, though there is something to do and nothing is away, after which /healthz says 503
     stall_s: float = 60.0
+    #: episodes a worker reads back and hashes again in a minute, while it is not behind; 0 = none
+    verify_per_minute: float = 6.0
     #: session of the group, seconds: after a crash without a restart, others take over when it ends
     session_s: float = 10.0
     #: seconds within which a worker must answer a rebalance; the store may be away for longer

@@ -27,6 +27,7 @@ from kinestream.streams.measuring import MeasuredAnnouncer, MeasuredStore
 from kinestream.streams.pages import Pages
 from kinestream.streams.retrying import Retry
 from kinestream.streams.transport import Fetch, FetchSchema
+from kinestream.streams.verify_background import BackgroundVerifier
 from kinestream.streams.worker import Worker
 
 log = logging.getLogger("kinestream.worker")
@@ -203,6 +204,14 @@ async def flushing() -> None:
     lean.settle()
     _started.set()
     await guarded("flushing", worker().run)
+
+
+@app.task
+async def verifying() -> None:
+    """Read a few stored episodes back, while there is nothing better to do."""
+    await _started.wait()
+    idle = lambda: worker().ready() and not worker().behind  # noqa: E731
+    await BackgroundVerifier(settings, clickhouse, idle, pages.measures.looked_at).run()
 
 
 @app.on_before_shutdown.connect

@@ -59,6 +59,11 @@ class Measures:
         self.verified = 0
         self.mismatches = 0
 
+    def looked_at(self, agrees: bool) -> None:
+        """An episode was read back and its hash computed again."""
+        self.verified += 1
+        self.mismatches += not agrees
+
 
 class MeasuredStore(Store):
     """A store whose inserts are timed."""

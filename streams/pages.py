@@ -51,6 +51,7 @@ class Pages:
         body: dict[str, Any] = {"healthy": not stalled, "reasons": stalled, "uptime_s": uptime_s}
         if worker is not None:
             body |= worker.facts() | {"waits_for": worker.waits_for()}
+            body["verified"] = {"episodes": self.measures.verified, "differ": self.measures.mismatches}
         return view.json(body, status=503 if stalled else 200)
 
     def _readyz(self, view: View) -> Response:

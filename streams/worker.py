@@ -272,6 +272,11 @@ class Worker:
         await self.flush()
         await self.commit()
 
+    @property
+    def behind(self) -> bool:
+        """Whether the last fetch was far from the end of its log: then nothing else may take its time."""
+        return self._behind
+
     def ready(self) -> bool:
         """Partitions (perhaps none) were assigned, and what was in flight is loaded."""
         return self.generation >= 0 and all(one.ready.is_set() for one in self.assigned.values())

@@ -6,9 +6,10 @@ Correctness rests on the tables' keys: repeating an insert changes nothing. No i
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from datetime import date, timedelta
+from functools import partial
 from typing import Any, Final
 
 import numpy as np
@@ -115,8 +116,22 @@ class Store:
     def _blocks(
         self, columns: str, keys: Sequence[Key], which: str = "", given: Mapping[str, Any] | None = None
     ) -> list[BlockRow]:
+        return block_rows(self._table(columns, keys, which, given)) if keys else []
+
+    def readable_blocks(self, keys: Sequence[Key]) -> Iterator[tuple[Mapping[str, Any], BlockRow | None, str]]:
+        """Like :meth:`blocks`, row by row, with its own counts; of one whose arrays contradict each other, why."""
         if not keys:
-            return []
+            return
+        table = self._table(f"{_BLOCK}, version, frames", keys)
+        for row, read in _reading(table):
+            try:
+                yield row, read(), ""
+            except (ValueError, UnicodeDecodeError) as problem:
+                yield row, None, str(problem)
+
+    def _table(
+        self, columns: str, keys: Sequence[Key], which: str = "", given: Mapping[str, Any] | None = None
+    ) -> pa.Table:
         sql = (
             f"SELECT {columns} FROM frame_blocks WHERE stored_day IN {{days:Array(Date)}} AND"
             " robot_id IN {robots:Array(String)} AND episode_id IN {ids:Array(String)}"
@@ -125,7 +140,7 @@ class Store:
         )
         days, robots, ids = (sorted(set(column)) for column in zip(*keys, strict=True))
         where = {"days": [_EPOCH + timedelta(int(d)) for d in days], "robots": robots, "ids": ids, **(given or {})}
-        return block_rows(self._client.query_arrow(sql, parameters=where, use_strings=False))
+        return self._client.query_arrow(sql, parameters=where, use_strings=False)
 
 
 def ranked(row: JournalRow, term: int) -> JournalRow:
@@ -139,12 +154,18 @@ def _where(place: Place) -> dict[str, Any]:
 
 def block_rows(table: pa.Table) -> list[BlockRow]:
     """Rows of ``frame_blocks`` as arrays, float32 bit for bit; without channels where the columns are not there."""
+    return [read() for _, read in _reading(table)]
+
+
+def _reading(table: pa.Table) -> Iterator[tuple[Mapping[str, Any], Callable[[], BlockRow]]]:
+    """Of each row its plain columns, and what reads it."""
     named = [name for name in ("seq", "t_ns", "broker_ms", *JOINT_CHANNELS) if name in table.column_names]
     lists = {name: _Lists(table[name]) for name in named}
     further = "channel_values" in table.column_names
     extras = _Nested(table["channel_values"]) if further else None
     rest = table.drop_columns([*named, "channel_values"] if further else named).to_pylist()
-    return [_block_row(row, i, lists, extras) for i, row in enumerate(rest)]
+    for i, row in enumerate(rest):
+        yield row, partial(_block_row, row, i, lists, extras)
 
 
 def _block_row(row: Mapping[str, Any], i: int, lists: Mapping[str, _Lists], extras: _Nested | None) -> BlockRow:
