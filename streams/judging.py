@@ -10,11 +10,12 @@ import numpy as np
 from kinestream.schemas.layout import Layout
 from kinestream.schemas.models import RobotModel, find_model
 from kinestream.streams.quality import Context, EpisodeJudge
+from kinestream.streams.quality.rules import rules_for
 
 
 def judge_for(start: Mapping[str, Any], layout: Layout) -> EpisodeJudge:
     """A judge for an episode; an unknown model is judged on what needs no model (limits NaN)."""
-    return EpisodeJudge(context_of(start, layout))
+    return EpisodeJudge(context_of(start, layout), rules_for(start["model_id"], start.get("skill", "")))
 
 
 def context_of(start: Mapping[str, Any], layout: Layout) -> Context:
@@ -34,6 +35,9 @@ def context_of(start: Mapping[str, Any], layout: Layout) -> Context:
         stamp_resolution_ns=start["stamp_resolution_ns"],
         prismatic=_of_type(model, layout, "prismatic"),
         continuous=_of_type(model, layout, "continuous"),
+        effort=limits.effort if limits else None,
+        model_joints=model.joint_names if model else (),
+        channel_units={c.name: c.unit for c in layout.channels},
         element_names={c.name: c.element_names for c in layout.channels if c.element_names},
     )
 

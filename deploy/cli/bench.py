@@ -23,7 +23,7 @@ FLOOR_FRAMES, FLOOR_WORKER_MB, FLOOR_STACK_MB = 300_000, 400, 1500
 def register(app: typer.Typer) -> None:
     """Add the commands."""
     group = typer.Typer(help="Measure, each figure beside its peer in the same run.", no_args_is_help=True)
-    for command in (codec, spool, worker, recovery, memory):
+    for command in (codec, judge, spool, worker, recovery, memory):
         group.command()(command)
     app.add_typer(group, name="bench")
 
@@ -85,6 +85,28 @@ def spool(
     )
     reached = all(f.frames_per_cpu_s >= FLOOR_SPOOL for f in figures if f.durable == "process")
     say(f"floor: {FLOOR_SPOOL:,} frames a CPU-second, {'reached' if reached else 'NOT reached'}")
+
+
+def judge(
+    chunk: Chunks = "64",
+    repeats: Annotated[int, typer.Option(min=1, help="Takes judged; medians are shown.")] = 7,
+    as_json: Json = False,
+) -> None:
+    """Decode and judge by every metric, one core, in memory: 32 joints x 3 channels."""
+    from dataclasses import asdict
+
+    from kinestream.deploy.bench.judge import measure_judge
+    from kinestream.deploy.bench.machine import machine
+    from kinestream.deploy.cli.output import emit_json, say, table, working
+
+    with working("judging"):
+        figures = [measure_judge(size, repeats) for size in parse_sizes(chunk)]
+    if as_json:
+        emit_json({"bench": "judge", **machine(), "repeats": repeats, "figures": [asdict(f) for f in figures]})
+        return
+    cells = [(str(f.chunk), _big(f.frames_per_s), str(f.metrics), f.verdict) for f in figures]
+    table(("frames a chunk", "frames/s", "rows", "verdict"), cells)
+    say(f"frames a CPU-second, medians of {repeats} takes; decoding and the final judgement are in it")
 
 
 def worker(

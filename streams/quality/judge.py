@@ -8,11 +8,14 @@ import numpy as np
 
 from kinestream.schemas.errors import ContractError
 from kinestream.streams.quality.activity import length_finding, length_value
+from kinestream.streams.quality.arrival import Arrivals
+from kinestream.streams.quality.board import Board
 from kinestream.streams.quality.delivery import conflict_finding, delivery_values, loss_finding
 from kinestream.streams.quality.jumps import Jumps
 from kinestream.streams.quality.limits import ANYWHERE, Limits
 from kinestream.streams.quality.missing import Missing
 from kinestream.streams.quality.model import Context, Delivery, Finding, Flag, Frames, Judgement, Span
+from kinestream.streams.quality.outcome import outcome_value
 from kinestream.streams.quality.rules import BUILTIN, Rules
 from kinestream.streams.quality.scratch import LARGEST, Bench, Workshop, workshop
 from kinestream.streams.quality.timing import Timing
@@ -24,6 +27,8 @@ class EpisodeJudge:
     """Judges an episode frame by frame, in ascending frame number; state is bounded and independent of the cuts."""
 
     __slots__ = (
+        "_arrivals",
+        "_board",
         "_first_row",
         "_jumps",
         "_last_row",
@@ -44,6 +49,8 @@ class EpisodeJudge:
         self._missing = Missing()
         self._limits = Limits(context, rules)
         self._jumps = Jumps(context, rules)
+        self._board = Board(context, rules)
+        self._arrivals = Arrivals(context, rules)
         self._others = tuple(channel for channel in context.channels if channel[0] != "position")
         # the first and the last position, float32 (J,): what a merge and the next fetch connect to
         self._first_row = self._last_row = np.zeros(len(context.joints), np.float32)
@@ -78,6 +85,9 @@ class EpisodeJudge:
             self._move(shop, bench, frames, shortest_ns, starts)
             self._last_row[:] = position[-1]
         self._missing.look(frames, self._others)
+        self._board.add(frames)
+        if frames.broker_ns is not None:
+            self._arrivals.add(frames.seq, frames.t_ns, frames.broker_ns)
         span.frames += n
         span.last_seq, span.last_t = int(frames.seq[-1]), int(frames.t_ns[-1])
 
@@ -109,6 +119,10 @@ class EpisodeJudge:
             found += self._limits.findings(context, span, live)
         if self._jumps.joints:
             found += self._jumps.findings(context, span)
+        # a jump is a spike to its neighbours: one fault, one finding
+        jumps = {finding.joint for finding in found if finding.metric == "I8"}
+        found += [f for f in self._board.findings(span, live) if f.metric != "I9" or f.joint not in jumps]
+        found += self._arrivals.findings(span)
         return found
 
     def final(self, delivery: Delivery) -> Judgement:
@@ -125,6 +139,9 @@ class EpisodeJudge:
         metrics += self._missing.values(context, span, by_metric.get("I1", []))
         metrics += self._limits.values(context, span, by_metric.get("I3", []))
         metrics += self._jumps.values(context, span, by_metric.get("I8", []))
+        metrics += self._board.values(span, by_metric)
+        metrics += self._arrivals.values(delivery, by_metric)
+        metrics.append(outcome_value(delivery))
         metrics.sort(key=lambda metric: bool(metric.joint))
         verdict = verdict_of(metrics, delivery.status, rules)
         return Judgement(tuple(metrics), worst_first(found), verdict, rules.version)
@@ -150,6 +167,7 @@ class EpisodeJudge:
         else:
             self._timing, self._missing, self._limits = later._timing, later._missing, later._limits
             self._jumps, self._first_row, self.span = later._jumps, later._first_row, copy(other)
+        self._board.merge(later._board)
         self._last_row = later._last_row
 
     def _join(self, later: EpisodeJudge) -> None:
@@ -166,4 +184,5 @@ class EpisodeJudge:
 
 def _piece(frames: Frames, part: slice) -> Frames:
     channels = {name: values[part] for name, values in frames.channels.items()}
-    return Frames(frames.seq[part], frames.t_ns[part], channels)
+    broker = None if frames.broker_ns is None else frames.broker_ns[part]
+    return Frames(frames.seq[part], frames.t_ns[part], channels, broker)

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import xxhash
 from numpy.typing import NDArray
 
 from kinestream.schemas.messages import load_messages, spoken
+
+if TYPE_CHECKING:
+    from kinestream.streams.quality.tasks import TaskStatistics
 
 Floats = NDArray[np.float64]
 Singles = NDArray[np.float32]
@@ -67,6 +70,16 @@ class Context:
     continuous: Mask | None = None
     rests_on_stop: Mask | None = None
     element_names: dict[str, tuple[str, ...]] = field(default_factory=dict)
+    #: greatest effort of each joint, Nm or N, float64 (J,), NaN = unknown
+    effort: Floats | None = None
+    #: the model's own joint order, and what an earlier episode or file of this robot declared; empty = unknown
+    model_joints: tuple[str, ...] = ()
+    declared: tuple[str, ...] = ()
+    channel_units: dict[str, str] = field(default_factory=dict)
+    #: recorded now: False for a recording sent later, whose age on arrival means nothing
+    live: bool = True
+    #: a snapshot of the task's statistics; None = no task, or too few episodes
+    task: TaskStatistics | None = None
 
     def unit(self, joint: int) -> str:
         """``rad``, or ``m`` for a prismatic joint."""
@@ -84,6 +97,8 @@ class Frames:
     seq: Integers
     t_ns: Integers
     channels: dict[str, Singles]
+    #: the broker's stamp of each frame's record, ns, int64 (n,); None = not known
+    broker_ns: Integers | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,6 +116,11 @@ class Delivery:
     status: str = "OPEN"
     missing_first: int = -1
     conflicting_first: int = -1
+    #: frames that came behind a later one, -1 = not counted
+    reordered: int = -1
+    #: what became of the take, in words of EpisodeEnd, and who says so
+    outcome: str = ""
+    outcome_by: str = ""
 
 
 @dataclass(slots=True)

@@ -35,12 +35,12 @@ def take(n=400, rate=100.0, wobble_ns=50_000, seed=1):
     rng = np.random.default_rng(seed)
     seq = np.arange(n, dtype=np.int64)
     t = START_NS + np.rint(seq * 1e9 / rate).astype(np.int64) + rng.integers(-wobble_ns, wobble_ns + 1, n)
-    phase = 2 * np.pi * 0.3 * seq[:, None] / rate + np.arange(len(JOINTS))
+    phase = 2 * np.pi * 0.3 * (t - START_NS)[:, None] / 1e9 + np.arange(len(JOINTS))
     position = np.sin(phase).astype(np.float32)
     channels = {
         "position": position,
         "velocity": (2 * np.pi * 0.3 * np.cos(phase)).astype(np.float32),
-        "command": position.copy(),
+        "command": np.sin(phase + 2 * np.pi * 0.3 * 0.03).astype(np.float32),  # the joints follow 30 ms later
         "hand": np.full((n, 2), 0.5, np.float32),
     }
     return Frames(seq, t, channels)

@@ -63,7 +63,8 @@ def test_a_clean_take_is_accepted_and_nothing_is_ever_found_in_it(model_id, rate
 def test_a_fault_is_found_at_its_decisive_frame_and_nothing_else_is(model_id, metric):
     for model, take, fault in takes(model_id, metric, 100.0):
         found, verdict = findings(model, take, 100.0)
-        assert set(found) == {(metric, fault.joint)}
+        # a joint held beyond its limit for a while holds still: E1 may say so
+        assert set(found) - {("E1", "")} == {(metric, fault.joint)}
         assert verdict == ("REVIEW" if metric == "T4" else "REJECT")
         first_known, _ = found[metric, fault.joint][0]
         assert first_known <= fault.decisive_seq + 10  # with the chunk that holds it

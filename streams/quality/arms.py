@@ -1,0 +1,38 @@
+"""Which joints move together as an arm, and which are grippers: told by the words of their names, nothing else."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+
+_PARTS = re.compile(r"[A-Z]?[a-z]+|[A-Z]+(?![a-z])")
+_SIDES = {"left": "left", "l": "left", "right": "right", "r": "right"}
+#: parts of a body that are no arm
+_BODY = {"hip", "knee", "ankle", "leg", "waist", "torso", "head", "neck", "toe", "wheel", "spine", "body", "chest"}
+_GRIPPER = {"gripper", "finger", "fingers", "thumb", "index", "middle", "ring", "pinky", "little", "jaw", "claw"}
+
+
+def _words(joint: str) -> set[str]:
+    return {part.lower() for part in _PARTS.findall(joint)}
+
+
+def is_gripper(name: str) -> bool:
+    """Whether a joint or element opens and closes a hand."""
+    return bool(_words(name) & _GRIPPER)
+
+
+def arms_of(joints: Sequence[str]) -> dict[str, tuple[int, ...]]:
+    """Columns of each arm by ``left``, ``right`` or ``arm`` (no side named); body and gripper joints are in none.
+
+    Where no joint is left (a robot of legs alone), all joints are one ``body``.
+    """
+    arms: dict[str, list[int]] = {}
+    for column, joint in enumerate(joints):
+        words = _words(joint)
+        if words & _BODY or words & _GRIPPER:
+            continue
+        side = next((_SIDES[word] for word in ("left", "right", "l", "r") if word in words), "arm")
+        arms.setdefault(side, []).append(column)
+    if not arms:
+        return {"body": tuple(range(len(joints)))} if joints else {}
+    return {side: tuple(columns) for side, columns in sorted(arms.items())}

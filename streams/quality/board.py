@@ -1,0 +1,171 @@
+"""Every metric over laid-out batches: holds frames until a batch is worth its while, feeds the families, asks them.
+
+Never judges by itself, and never lets the size of a fetch decide a figure.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import numpy as np
+
+from kinestream.streams.quality.consistency import Consistency
+from kinestream.streams.quality.delay import VelocityDelay
+from kinestream.streams.quality.desk import LARGEST, Batch, Before
+from kinestream.streams.quality.duplicates import Signature, Sketch
+from kinestream.streams.quality.family import Family
+from kinestream.streams.quality.frozen import Frozen
+from kinestream.streams.quality.gripper import Chatter
+from kinestream.streams.quality.idle import Idle
+from kinestream.streams.quality.lag import CommandLag
+from kinestream.streams.quality.layout_check import LayoutCheck
+from kinestream.streams.quality.model import NONE, SECOND, Context, Finding, Flag, Frames, MetricValue, Span
+from kinestream.streams.quality.motors import Effort, Speed, Units
+from kinestream.streams.quality.order import StampOrder
+from kinestream.streams.quality.path import Path
+from kinestream.streams.quality.rules import Rules
+from kinestream.streams.quality.smoothness import Smoothness
+from kinestream.streams.quality.spikes import Spikes
+from kinestream.streams.quality.stale import Stale
+from kinestream.streams.quality.tracking import CopiedCommand, RestOffset, Tracking
+
+#: Live, frames are held back at most so long (robot time, ns), so that a batch is worth its while.
+PATIENCE_NS = SECOND // 5
+
+
+class Board:
+    """The families of one episode; state is theirs, and the frames not yet fed (at most one batch)."""
+
+    def __init__(self, context: Context, rules: Rules) -> None:
+        self.context, self.rules = context, rules
+        spikes = Spikes(context, rules)
+        consistency = Consistency(context, rules, spikes)
+        self.sketch = Sketch(context, rules)
+        self.path = Path(context, rules)
+        self.families: list[Family] = [
+            StampOrder(context, rules),
+            LayoutCheck(context, rules),
+            Speed(context, rules),
+            Effort(context, rules),
+            Frozen(context, rules),
+            Stale(context, rules),
+            consistency,
+            spikes,
+            Units(context, rules),
+            VelocityDelay(context, rules, consistency),
+            Tracking(context, rules),
+            RestOffset(context, rules),
+            CommandLag(context, rules),
+            CopiedCommand(context, rules),
+            Smoothness(context, rules),
+            Chatter(context, rules),
+            Idle(context, rules),
+            self.path,
+            self.sketch,
+        ]
+        self._before = Before()
+        self._first: Frames | None = None
+        self._held: list[Frames] = []
+        self._count = 0
+        #: True once parts were merged: what does not merge exactly is to be recomputed
+        self.merged = False
+
+    def add(self, frames: Frames) -> None:
+        """Take frames beyond the last; they are copied unless fed at once."""
+        n = len(frames.seq)
+        if self._count + n < LARGEST // 2:
+            self._held.append(_copied(frames))
+            self._count += n
+            return
+        if self._held:
+            frames = _joined([*self._held, frames])
+            self._held, self._count = [], 0
+        for begin in range(0, len(frames.seq), LARGEST):
+            self._feed(_part(frames, begin, begin + LARGEST))
+
+    def settle(self) -> None:
+        """Feed what is held back."""
+        if self._held:
+            frames = _joined(self._held)
+            self._held, self._count = [], 0
+            self._feed(frames)
+
+    def _feed(self, frames: Frames) -> None:
+        batch = Batch(self.context, self.rules, self._before, frames)
+        if self._first is None:
+            self._first = _copied(_part(frames, 0, 1))
+        # values of 1e38 overflow some square: what comes of it is no number and is told as such
+        with np.errstate(over="ignore", invalid="ignore"):
+            for family in self.families:
+                family.add(batch)
+        self._before = batch.ends(self._before)
+
+    def findings(self, span: Span, live: bool) -> list[Finding]:
+        """What holds; live, of the frames fed so far, which lack at most the last fifth of a second."""
+        if not live or (self._held and span.last_t - int(self._held[0].t_ns[0]) >= PATIENCE_NS):
+            self.settle()
+        fed = self._fed(span)
+        return [finding for family in self._asked() for finding in family.findings(fed, live)]
+
+    def _fed(self, span: Span) -> Span:
+        if not self._held:
+            return span
+        return Span(self._before.frames, span.first_seq, self._before.seq, span.first_t, self._before.t)
+
+    def _asked(self) -> Iterable[Family]:
+        return (family for family in self.families if family.merges or not self.merged)
+
+    def values(self, span: Span, found: dict[str, list[Finding]]) -> list[MetricValue]:
+        """The rows of every metric; after a merge, NOT_EVALUATED for those that must be recomputed."""
+        self.settle()
+        values: list[MetricValue] = []
+        for family in self.families:
+            if family.merges or not self.merged:
+                values += family.values(span, found)
+            else:
+                values += [MetricValue(metric, "", NONE, "", Flag.NOT_EVALUATED) for metric in family.metrics]
+        return values
+
+    def signature(self, span: Span) -> Signature | None:
+        """For D2, of the whole take; None after a merge."""
+        self.settle()
+        return None if self.merged else self.sketch.signature(span)
+
+    def merge(self, later: Board) -> None:
+        """Add the board of the frames that follow."""
+        self.settle()
+        later.settle()
+        if later._first is None:
+            return
+        if self._first is None:
+            self.families, self._first, self.merged = later.families, later._first, later.merged
+            self.path, self.sketch = later.path, later.sketch
+        else:
+            cut = Batch(self.context, self.rules, self._before, later._first)
+            for family, other in zip(self.families, later.families, strict=True):
+                family.merge(other, cut)
+            self.merged = True
+        frames = self._before.frames + later._before.frames
+        self._before = later._before
+        self._before.frames = frames
+
+
+def _part(frames: Frames, begin: int, end: int) -> Frames:
+    if begin == 0 and end >= len(frames.seq):
+        return frames
+    piece = slice(begin, end)
+    channels = {name: values[piece] for name, values in frames.channels.items()}
+    return Frames(frames.seq[piece], frames.t_ns[piece], channels)
+
+
+def _copied(frames: Frames) -> Frames:
+    channels = {name: values.copy() for name, values in frames.channels.items()}
+    return Frames(frames.seq.copy(), frames.t_ns.copy(), channels)
+
+
+def _joined(pieces: list[Frames]) -> Frames:
+    if len(pieces) == 1:
+        return pieces[0]
+    channels = {name: np.concatenate([p.channels[name] for p in pieces]) for name in pieces[0].channels}
+    stamps = np.concatenate([p.t_ns for p in pieces])
+    return Frames(np.concatenate([p.seq for p in pieces]), stamps, channels)

@@ -1,0 +1,206 @@
+"""A batch of frames laid out for the metrics: float64 arrays they share, computed once. Never judges, keeps no state.
+
+Values that are not numbers are replaced by the joint's last number (0 before the first); :meth:`Batch.steps` says
+which steps may be used; where all is well that mask is None and costs nothing.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from functools import cached_property
+from math import isfinite
+from threading import local
+
+import numpy as np
+
+from kinestream.streams.quality.model import SECOND, SLACK, Context, Floats, Frames, Integers, Mask
+from kinestream.streams.quality.rules import Rules
+
+#: Most frames a batch is laid out for: 32 joints x 4 channels of it stay in the processor's second cache.
+LARGEST = 128
+#: An interval of unknown length, s.
+_UNKNOWN = 1.0
+_JOINT_CHANNELS = ("position", "velocity", "effort", "command")
+_thread = local()
+_ONES = np.ones(LARGEST + 1)
+
+
+@dataclass(slots=True)
+class Before:
+    """The frame before a batch: number, stamp (ns) and last numbers of each joint channel, float64 (J,)."""
+
+    seq: int = -1
+    t: int = 0
+    frames: int = 0
+    rows: dict[str, Floats] = field(default_factory=dict)
+    bad: dict[str, Mask] = field(default_factory=dict)
+
+
+class Batch:
+    """n frames of J joints and the frame before them (row 0 where there is one more row than frames)."""
+
+    def __init__(self, context: Context, rules: Rules, before: Before, frames: Frames) -> None:
+        n = len(frames.seq)
+        self.n, self.seq, self.frames, self.starts = n, frames.seq, frames, not before.frames
+        self.shop = _shop(len(context.joints))
+        self.ones: Floats = _ONES[:n]
+        self.first = before.frames
+        self._bad: dict[str, Mask] = {}
+        with np.errstate(over="ignore"):
+            self._rows = {
+                name: self._laid_out(name, before, frames)
+                for name in _JOINT_CHANNELS
+                if name in frames.channels and frames.channels[name].shape[1] == len(context.joints)
+            }
+        self._periods(context, rules, before)
+
+    def _periods(self, context: Context, rules: Rules, before: Before) -> None:
+        n = self.n
+        t = self.t = self.shop.stamps[: n + 1]
+        t[0] = self.frames.t_ns[0] if self.starts else before.t
+        t[1:] = self.frames.t_ns
+        #: stamp differences, int64 (n,), ns; the episode's first is 0
+        self.period_ns: Integers = np.subtract(t[1:], t[:-1], out=self.shop.period_ns[:n])
+        period = np.divide(self.period_ns, SECOND, out=self.shop.period[:n])
+        rate = context.nominal_rate_hz
+        longest = rules.gap_periods / rate * (1 + SLACK) if rate > 0 else np.inf
+        consecutive = int(self.seq[-1]) - before.seq == n and not self.starts
+        #: bool (n,): intervals that tell of motion: neither the first, nor over missing numbers, nor a gap; None = all
+        self.steady: Mask | None = None
+        if not consecutive or not (period.min() > 0 and period.max() <= longest):
+            steps = np.diff(self.seq, prepend=before.seq)
+            self.steady = (period > 0) & (period <= longest) & (steps == 1)
+            if self.starts:
+                self.steady[0] = False
+            period[period <= 0] = 1 / rate if rate > 0 else _UNKNOWN
+        #: float64 (n,), s; above 0
+        self.period: Floats = period
+
+    def _laid_out(self, name: str, before: Before, frames: Frames) -> Floats:
+        values, rows = frames.channels[name], self.shop.rows[name][: self.n + 1]
+        rows[1:] = values
+        bad = None
+        flat = rows[1:].reshape(-1)
+        if not isfinite(np.dot(flat, flat)):
+            bad = ~np.isfinite(rows[1:])
+        earlier = before.rows.get(name)
+        if bad is not None and bad.any():
+            self._fill(name, rows, bad, earlier, before)
+        else:
+            rows[0] = rows[1] if earlier is None else earlier
+            last = before.bad.get(name) if before.bad else None
+            if last is not None and last.any():
+                self._bad[name] = np.vstack((last, np.zeros((self.n, rows.shape[1]), np.bool_)))
+        return rows
+
+    def _fill(self, name: str, rows: Floats, bad: Mask, earlier: Floats | None, before: Before) -> None:
+        """Give every hole the joint's last number."""
+        rows[0] = 0.0 if earlier is None else earlier
+        last = np.maximum.accumulate(np.where(bad, 0, np.arange(1, self.n + 1)[:, None]), axis=0)
+        rows[1:] = np.take_along_axis(rows, last, axis=0)
+        first = before.bad.get(name, np.full(rows.shape[1], earlier is None))
+        self._bad[name] = np.vstack((first, bad))
+
+    def ends(self, before: Before) -> Before:
+        """What the next batch must know."""
+        rows = {name: values[-1].copy() for name, values in self._rows.items()}
+        bad = {name: mask[-1].copy() for name, mask in self._bad.items()}
+        return Before(int(self.seq[-1]), int(self.frames.t_ns[-1]), before.frames + self.n, rows, bad)
+
+    def bad(self, name: str) -> Mask | None:
+        """Which values (n+1, J) of a channel were no numbers; None = none."""
+        return self._bad.get(name)
+
+    def steps(self, *names: str) -> Mask | None:
+        """Bool (n, J): steps that are steady and whose ends are numbers in all these channels; None = all are."""
+        masks = [self._bad[name] for name in names if name in self._bad]
+        if self.steady is None and not masks:
+            return None
+        usable = np.ones((self.n, self.shop.joints), np.bool_)
+        if self.steady is not None:
+            usable &= self.steady[:, None]
+        for bad in masks:
+            usable &= ~(bad[1:] | bad[:-1])
+        return usable
+
+    def channel(self, name: str) -> Floats | None:
+        """A joint channel with the frame before it, float64 (n+1, J); None = not measured."""
+        return self._rows.get(name)
+
+    @cached_property
+    def step(self) -> Floats:
+        """q_k - q_(k-1), float64 (n, J)."""
+        q = self._rows["position"]
+        return np.subtract(q[1:], q[:-1], out=self.shop.step[: self.n])
+
+    @cached_property
+    def step_squares(self) -> Floats:
+        """Squares of :attr:`step`."""
+        return np.multiply(self.step, self.step, out=self.shop.step_squares[: self.n])
+
+    @cached_property
+    def step_norms_squared(self) -> Floats:
+        """Sum of the squared steps of all joints, float64 (n,)."""
+        return self.step_squares @ self.shop.ones
+
+    @cached_property
+    def rate(self) -> Floats:
+        """Steps over their periods, float64 (n, J), rad/s."""
+        return np.divide(self.step, self.period[:, None], out=self.shop.rate[: self.n])
+
+    @cached_property
+    def velocity(self) -> Floats:
+        """Measured velocity, else :attr:`rate`; float64 (n, J)."""
+        measured = self._rows.get("velocity")
+        return self.rate if measured is None else measured[1:]
+
+    @cached_property
+    def velocity_squares(self) -> Floats:
+        """Squares of :attr:`velocity`."""
+        return np.multiply(self.velocity, self.velocity, out=self.shop.velocity_squares[: self.n])
+
+    @cached_property
+    def error(self) -> Floats:
+        """Command minus position, float64 (n, J)."""
+        return np.subtract(self._rows["command"][1:], self._rows["position"][1:], out=self.shop.error[: self.n])
+
+    @cached_property
+    def error_squares(self) -> Floats:
+        """Squares of :attr:`error`."""
+        return np.multiply(self.error, self.error, out=self.shop.error_squares[: self.n])
+
+
+class _Shop:
+    """Arrays for J joints that all batches of a thread use in turn."""
+
+    def __init__(self, joints: int) -> None:
+        self.joints = joints
+        self.ones = np.ones(joints)
+        self.stamps = np.zeros(LARGEST + 1, np.int64)
+        self.period_ns = np.zeros(LARGEST, np.int64)
+        self.period = np.zeros(LARGEST)
+        self.rows = {name: np.zeros((LARGEST + 1, joints)) for name in _JOINT_CHANNELS}
+        for name in ("step", "step_squares", "rate", "velocity_squares", "error", "error_squares", "spare", "other"):
+            setattr(self, name, np.zeros((LARGEST + 1, joints)))
+        self.flags = np.zeros((LARGEST + 1, joints), np.bool_)
+
+    step: Floats
+    step_squares: Floats
+    rate: Floats
+    velocity_squares: Floats
+    error: Floats
+    error_squares: Floats
+    #: for a metric's own use within one call
+    spare: Floats
+    other: Floats
+
+
+def _shop(joints: int) -> _Shop:
+    shops: dict[int, _Shop] | None = getattr(_thread, "shops", None)
+    if shops is None:
+        shops = _thread.shops = {}
+    if joints not in shops:
+        if len(shops) >= 64:
+            shops.clear()
+        shops[joints] = _Shop(joints)
+    return shops[joints]

@@ -1,0 +1,104 @@
+"""Smoothness of one movement, as published: plain functions over whole arrays. Never filters, never cuts."""
+
+from __future__ import annotations
+
+from math import ceil, log, log2
+
+import numpy as np
+
+from kinestream.streams.quality.model import NONE, Floats
+
+#: SPARC: highest frequency (Hz), least amplitude that counts, zero padding in powers of two.
+_CUT_HZ, _LEAST, _PADDING = 10.0, 0.05, 4
+
+
+def dimensionless_jerk(speed: Floats, rate_hz: float) -> float:
+    """T^3 / s_peak^2 * sum(jerk^2) dt, T = N dt, jerk = diff(s, 2) / dt^2 (Balasubramanian 2012, 2015).
+
+    ``speed`` (n,), any unit a second; NaN where nothing moves or fewer than three samples are given.
+    """
+    dt = 1 / rate_hz
+    jerk = np.diff(speed, 2) / dt**2
+    return jerk_scale(speed, rate_hz) * float(jerk @ jerk) * dt if len(speed) > 2 else NONE
+
+
+def jerk_scale(speed: Floats, rate_hz: float) -> float:
+    """T^3 / s_peak^2; NaN where nothing moves."""
+    peak = float(np.max(np.abs(speed)))
+    return float((len(speed) / rate_hz) ** 3 / peak**2) if peak > 0 else NONE
+
+
+def ldlj(speed: Floats, rate_hz: float) -> float:
+    """S1 log dimensionless jerk: -ln of :func:`dimensionless_jerk`; NaN where jerk is zero."""
+    return minus_log(dimensionless_jerk(speed, rate_hz))
+
+
+def minus_log(value: float) -> float:
+    """-ln(x), NaN unless x > 0."""
+    return -log(value) if value > 0 else NONE
+
+
+def vector_ldlj(position: Floats, rate_hz: float) -> float:
+    """S1v: the same with jerk = |d3x/dt3| and s_peak = max |dx/dt|, ``position`` (n, d) (JNER 2015, table 3)."""
+    dt = 1 / rate_hz
+    steps = np.diff(position, axis=0)
+    speed = np.linalg.norm(steps, axis=1) / dt
+    jerk = np.diff(steps, 2, axis=0) / dt**3
+    return minus_log(jerk_scale(speed, rate_hz) * float(np.sum(jerk * jerk)) * dt)
+
+
+def sparc(speed: Floats, rate_hz: float) -> float:
+    """S2 spectral arc length (Balasubramanian 2012): -sum sqrt((df / (f_c - f_0))^2 + dM^2), M = |FFT| / max.
+
+    nfft = 2^(ceil(log2 N) + 4), to 10 Hz, cut at the last M >= 0.05; about -1.4 for one clean reach. NaN where the
+    spectrum is empty or has one line.
+    """
+    points = 1 << (ceil(log2(len(speed))) + _PADDING)
+    spectrum = np.abs(np.fft.rfft(speed, points))
+    greatest = float(spectrum.max())
+    if not greatest > 0:
+        return NONE
+    lines = int(_CUT_HZ * points / rate_hz * (1 + 1e-12)) + 1
+    size = spectrum[:lines] / greatest
+    inside = np.flatnonzero(size >= _LEAST)
+    if not len(inside) or inside[-1] == inside[0]:
+        return NONE
+    change = np.diff(size[inside[0] : inside[-1] + 1])
+    return -float(np.sqrt(change * change + 1 / len(change) ** 2).sum())
+
+
+def rms_jerk(position: Floats, rate_hz: float) -> float:
+    """S3: sqrt(mean(|d3x/dt3|^2)), ``position`` (n,) or (n, d); rad/s^3 or m/s^3; NaN below four samples."""
+    jerk = np.diff(position.reshape(len(position), -1), 3, axis=0) * rate_hz**3
+    return float(np.sqrt(np.mean(np.sum(jerk * jerk, axis=1)))) if len(jerk) else NONE
+
+
+def normalised_jerk(speed: Floats, rate_hz: float) -> float:
+    """S4: T^5 * integral(jerk^2) / L^2 with L the path; NaN where there is none."""
+    path, seconds = float(speed.sum()) / rate_hz, len(speed) / rate_hz
+    jerk = np.diff(speed, 2) * rate_hz**2
+    return seconds**5 * float(jerk @ jerk) / rate_hz / path**2 if path > 0 else NONE
+
+
+def peaks(speed: Floats, share: float = 0.05) -> int:
+    """S5: local maxima of ``speed`` (n,) whose prominence is at least ``share`` of the greatest.
+
+    Prominence: height above the higher of the lowest points on either side before a higher peak (or the end).
+    """
+    rising = np.diff(speed, prepend=-np.inf, append=-np.inf)
+    tops = np.flatnonzero((rising[:-1] > 0) & (rising[1:] <= 0))
+    if not len(tops):
+        return 0
+    least = share * float(speed.max())
+    return sum(_prominence(speed, int(top)) >= least * (1 - 1e-9) for top in tops)
+
+
+def _prominence(speed: Floats, top: int) -> float:
+    height = speed[top]
+    higher = np.flatnonzero(speed[:top] > height)
+    left = speed[higher[-1] if len(higher) else 0 : top + 1].min()
+    higher = np.flatnonzero(speed[top + 1 :] > height)
+    right = speed[top : top + 2 + higher[0] if len(higher) else len(speed)].min()
+    # a movement begins and ends at rest, also where the record is cut
+    base = max(left if top else 0.0, right if top < len(speed) - 1 else 0.0)
+    return float(height - base)

@@ -1,0 +1,125 @@
+"""How late a robot follows its commands: K3. Keeps a window of steps; all lags cost one small product a batch."""
+
+from __future__ import annotations
+
+from math import ceil
+
+import numpy as np
+
+from kinestream.streams.quality.desk import Batch
+from kinestream.streams.quality.family import Family, Found, rows
+from kinestream.streams.quality.model import (
+    NONE,
+    SLACK,
+    Context,
+    Finding,
+    Flag,
+    Floats,
+    MetricValue,
+    Origin,
+    Singles,
+    Span,
+)
+from kinestream.streams.quality.rules import Rules
+
+#: Lags that are told apart, at most, and frames a second at which they are compared: arms move below 10 Hz.
+LAGS, COMPARED_HZ = 100, 25.0
+
+
+class CommandLag(Family):
+    """K3 command lag: l* D with l* = arg max_l corr(dc_(k-l), dq_k), l to 0.8 s, over all joints, s; > 0.15 SUSPECT.
+
+    Correlation of the steps of all joints together, each lag normalised by its own energies. k runs over 25 frames a
+    second, l over every frame of 0.8 s (over steps of two and more frames where they are above 100). Judged after 2 s
+    of motion, if the best correlation is at least 0.5 (ours). Needs a command and a nominal rate.
+    """
+
+    metrics = ("K3",)
+
+    def __init__(self, context: Context, rules: Rules) -> None:
+        super().__init__(context, rules)
+        width, rate = len(context.joints), context.nominal_rate_hz
+        frames = rules.lag_longest_s * rate if rate > 0 else 0.0
+        self._every = max(1, ceil(frames / LAGS * (1 - SLACK)))
+        self.lags = int(frames / self._every * (1 + SLACK)) + 1 if frames >= 2 else 0
+        #: frames between the oldest step remembered and a step's own
+        self._reach = max(0, self.lags - 1) * self._every
+        self._stride = max(1, int(rate / COMPARED_HZ)) if rate > 0 else 1
+        # single precision: only the place of a maximum is read from these sums
+        self._told: Singles = np.zeros((self._reach, width), np.float32)
+        self._energy = np.zeros(self._reach)
+        self.products, self.energies, self.moved = np.zeros(self.lags), np.zeros(self.lags), np.zeros(self.lags)
+        self.seconds, self.period, self.periods = 0.0, 0.0, 0
+
+    def add(self, batch: Batch) -> None:
+        """Correlate the steps with the commands' before them."""
+        command = batch.channel("command")
+        if command is None or batch.channel("position") is None or self.lags < 2:
+            return
+        told = np.subtract(command[1:], command[:-1], out=batch.shop.spare[: batch.n])
+        usable = batch.steps("command", "position")
+        moved = batch.step
+        if usable is not None:
+            told, moved = told * usable, moved * usable
+        self._time(batch)
+        window: Singles = np.concatenate((self._told, told), dtype=np.float32, casting="same_kind")
+        own = np.multiply(told, told, out=batch.shop.other[: batch.n]) @ batch.shop.ones
+        energy = np.concatenate((self._energy, own))
+        self._told, self._energy = window[batch.n :].copy(), energy[batch.n :].copy()
+        first = -batch.first % self._stride
+        if first < batch.n:
+            self._correlate(moved[first :: self._stride].astype(np.float32), window, energy, first, batch.first + first)
+
+    def _time(self, batch: Batch) -> None:
+        periods = batch.period if batch.steady is None else batch.period[batch.steady]
+        self.period += float(periods.sum())
+        self.periods += len(periods)
+        limit = self.rules.idle_derived_speed
+        moving = batch.velocity_squares @ batch.shop.ones >= limit * limit
+        self.seconds += float(batch.period @ (moving if batch.steady is None else moving & batch.steady))
+
+    def _correlate(self, moved: Singles, window: Singles, energy: Floats, first: int, frame: int) -> None:
+        stride, every, size = self._stride, self._every, len(moved)
+        product = moved @ window.T
+        row, column = product.strides
+        # moved_k meets told_(k - l): row i, column reach + first + i stride - l every
+        shape = (size, self.lags)
+        diagonal = np.lib.stride_tricks.as_strided(
+            product[:, self._reach + first :], shape, (row + stride * column, -every * column)
+        )
+        self.products += diagonal.sum(axis=0, dtype=np.float64)
+        item = energy.itemsize
+        told = np.lib.stride_tricks.as_strided(energy[self._reach + first :], shape, (stride * item, -every * item))
+        self.energies += told.sum(axis=0)
+        own = np.einsum("ij,ij->i", moved, moved).astype(np.float64)
+        self.moved += own.sum()
+        if frame < self._reach:
+            # nobody knows what was told before the first frame: frame k has no part in lags beyond k
+            for k in range(size):
+                self.moved[(frame + k * stride) // every + 1 :] -= own[k]
+
+    def best(self) -> tuple[float, float]:
+        """The lag, s, and the correlation there."""
+        with np.errstate(invalid="ignore", divide="ignore"):
+            fit = np.nan_to_num(self.products / np.sqrt(self.energies * self.moved), nan=-1.0, posinf=-1.0)
+        place = int(np.argmax(fit))
+        return place * self._every * self.period / self.periods, float(fit[place])
+
+    def _lag(self) -> float:
+        if self.lags < 2 or not self.periods or self.seconds < self.rules.lag_motion_s * (1 - SLACK):
+            return NONE
+        lag, fit = self.best()
+        return lag if fit >= self.rules.lag_correlation else NONE
+
+    def findings(self, span: Span, live: bool) -> list[Finding]:
+        """One for the episode."""
+        lag = self._lag()
+        if not lag > self.rules.lag_suspect_s * (1 + SLACK):
+            return []
+        facts = {"value": lag, "unit": "s", "threshold": self.rules.lag_suspect_s, "origin": Origin.OURS}
+        return [self.finding(span, "K3", "K3", {"lag": lag}, flag=Flag.SUSPECT, **facts)]
+
+    def values(self, span: Span, found: Found) -> list[MetricValue]:
+        """The lag, s."""
+        lag = self._lag()
+        return rows("K3", "s", lag, lag == lag, found)

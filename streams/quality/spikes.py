@@ -1,0 +1,144 @@
+"""Single samples off their neighbours, and the least step of a sensor: I9, I10. Never smooths anything."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from kinestream.streams.quality.desk import Batch
+from kinestream.streams.quality.family import Family, Found, known_limit, rows, where
+from kinestream.streams.quality.model import SLACK, Context, Finding, Flag, Floats, Mask, MetricValue, Origin, Span
+from kinestream.streams.quality.rules import Rules
+from kinestream.streams.quality.spells import Spell
+
+#: stands for "no step seen"
+_NONE = np.uint64(np.iinfo(np.uint64).max)
+_BITS = np.uint64(np.iinfo(np.int64).max)
+_ONE = np.uint64(1)
+
+
+class Spikes(Family):
+    """I9 spike: |q_(k-1) - (q_k + q_(k-2))/2| (QARTOD's spike test), rad; I10 resolution: least nonzero |dq|, rad.
+
+    I9 SUSPECT above 1/2 amax D^2 + 3 LSB, amax = vmax / 0.05 s (ours), LSB the resolution so far; both with the
+    stamps' own spacing and with equal spacing, so that an uneven stamp is no spike. Needs vmax. I10 SUSPECT, as
+    information only, above 2 pi / 2^12 (a 12-bit encoder; ours) once a joint made 100 steps.
+    """
+
+    metrics = ("I9", "I10")
+
+    def __init__(self, context: Context, rules: Rules) -> None:
+        super().__init__(context, rules)
+        width = len(context.joints)
+        speed = known_limit(context.velocity, context)
+        self.known = ~np.isnan(speed)
+        self.acceleration = np.where(self.known, speed / rules.spike_reach_s, np.inf)
+        self._least = np.full(width, _NONE, np.uint64)
+        self._steps = np.zeros((2, width))  # the last step of the batch before, and its validity and period
+        self._before: tuple[Floats, Mask, float] | None = None
+        self.spells: dict[int, Spell] = {}
+
+    def add(self, batch: Batch) -> None:
+        """Compare each sample with its neighbours."""
+        if batch.channel("position") is None:
+            return
+        step, n = batch.step, batch.n
+        usable = batch.steps("position")
+        earlier, valid, period = self._before or (step[0], np.zeros(step.shape[1], np.bool_), float(batch.period[0]))
+        turn = batch.shop.spare[:n]
+        np.subtract(step[1:], step[:-1], out=turn[1:])
+        np.subtract(step[0], earlier, out=turn[0])
+        size = np.absolute(turn, out=turn)
+        least = float(batch.period.min())
+        bound = self.acceleration * min(least, period) ** 2
+        doubtful = np.maximum.reduce(size, axis=0) > bound
+        if doubtful.any():
+            mask = np.ones_like(step, np.bool_) if usable is None else usable
+            pairs = mask & np.vstack((valid, mask[:-1]))
+            for j in np.flatnonzero(doubtful).tolist():
+                self._closely(batch, j, pairs[:, j], earlier[j], period)
+        self._resolve(batch, step, usable)
+        self._before = (
+            step[-1].copy(),
+            np.ones(step.shape[1], np.bool_) if usable is None else usable[-1].copy(),
+            float(batch.period[-1]),
+        )
+
+    def _closely(self, batch: Batch, j: int, pairs: Mask, earlier: float, period: float) -> None:
+        step = np.concatenate(([earlier], batch.step[:, j]))
+        length = np.concatenate(([period], batch.period))
+        longer = np.maximum(length[1:], length[:-1])
+        plain = np.abs(step[1:] - step[:-1]) / 2
+        # q_(k-1) off the straight line from q_(k-2) to q_k, by the stamps
+        timed = np.abs(step[1:] * length[:-1] - step[:-1] * length[1:]) / (length[1:] + length[:-1])
+        off = np.minimum(plain, timed)
+        allowed = self.acceleration[j] / 2 * longer**2 + self.rules.spike_steps * self._resolution(j, step[1:])
+        at = np.flatnonzero((off > allowed * (1 + SLACK)) & pairs)
+        if len(at):
+            # the sample that stands out is the one before
+            first = (int(batch.seq[at[0]]) - 1, int(batch.t[at[0]]))
+            self.spells.setdefault(j, Spell()).add(len(at), first, int(batch.t[at[-1]]), float(off[at].max()))
+
+    def _resolution(self, j: int, step: Floats) -> Floats:
+        size = np.abs(step)
+        size[size == 0] = np.inf
+        known = float(self._least[j : j + 1].view(np.float64)[0]) if self._least[j] != _NONE else np.inf
+        causal = np.minimum.accumulate(np.minimum(size, known))
+        causal[~np.isfinite(causal)] = 0.0
+        return causal
+
+    def _resolve(self, batch: Batch, step: Floats, usable: Mask | None) -> None:
+        # bits of |dq| minus one: 0 becomes the greatest number, so that a minimum passes over it
+        bits = np.bitwise_and(step.view(np.uint64), _BITS, out=batch.shop.other[: batch.n].view(np.uint64))
+        if usable is not None:
+            bits[~usable] = 0
+        np.subtract(bits, _ONE, out=bits)
+        least = np.minimum.reduce(bits, axis=0)
+        seen = least != _NONE
+        least[seen] += _ONE
+        np.minimum(self._least, least, out=self._least)
+
+    @property
+    def resolution(self) -> Floats:
+        """I10: the least nonzero step of each joint, float64 (J,), NaN where none moved."""
+        seen = self._least != _NONE
+        least: Floats = np.where(seen, self._least, 0).view(np.float64)
+        return np.where(seen, least, np.nan)
+
+    def merge(self, later: Spikes, cut: Batch) -> None:
+        """Add a later part's resolution, which C1 reads; its spikes are recomputed."""
+        if cut.channel("position") is not None:
+            self._resolve(cut, cut.step, cut.steps("position"))
+        np.minimum(self._least, later._least, out=self._least)
+
+    def findings(self, span: Span, live: bool) -> list[Finding]:
+        """One a joint."""
+        return [self._one(span, j, spell) for j, spell in sorted(self.spells.items())]
+
+    def _one(self, span: Span, j: int, spell: Spell) -> Finding:
+        unit, rate = self.context.unit(j), self.context.nominal_rate_hz
+        period = 1 / rate if rate > 0 else (self._before[2] if self._before else 0.0)
+        return self.finding(
+            span,
+            "I9",
+            "I9",
+            {"count": spell.count, "spike": spell.worst, "unit": unit},
+            joint=self.context.joints[j],
+            flag=Flag.SUSPECT,
+            value=spell.worst,
+            unit=unit,
+            threshold=float(self.acceleration[j]) / 2 * period**2,
+            origin=Origin.ROBOT,
+            **where(spell),
+        )
+
+    def values(self, span: Span, found: Found) -> list[MetricValue]:
+        """I9 the largest spike; I10 the coarsest joint's resolution."""
+        measured = self.context.measures("position")
+        evaluated = measured and span.frames >= 3 and bool(self.known.any())
+        worst = max((spell.worst for spell in self.spells.values()), default=0.0)
+        spikes = rows("I9", "rad", worst, evaluated, found)
+        resolution = self.resolution
+        judged = measured and span.frames >= self.rules.resolution_frames and bool(np.isfinite(resolution).any())
+        coarsest = float(np.nanmax(resolution)) if judged else float("nan")
+        flag = Flag.SUSPECT if coarsest > self.rules.resolution_rad * (1 + SLACK) else Flag.GOOD
+        return [*spikes, MetricValue("I10", "", coarsest, "rad", flag if judged else Flag.NOT_EVALUATED)]

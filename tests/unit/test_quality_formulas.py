@@ -1,0 +1,228 @@
+"""The published numbers: METRICS' known answers, each by its row, computed from the formulas alone."""
+
+from __future__ import annotations
+
+from math import log, pi, sqrt
+
+import numpy as np
+import pytest
+
+from kinestream.streams.quality import BUILTIN, Context, Frames
+from kinestream.streams.quality.arrival import Arrivals, interarrival_jitter, reordering, rfc3550_loss
+from kinestream.streams.quality.board import Board
+from kinestream.streams.quality.filters import BLOCK, Filter
+from kinestream.streams.quality.formulas import (
+    dimensionless_jerk,
+    ldlj,
+    normalised_jerk,
+    peaks,
+    rms_jerk,
+    sparc,
+    vector_ldlj,
+)
+from kinestream.streams.quality.segments import Segments
+from kinestream.streams.quality.tasks import duration_z, spread_of, tukey_fence
+
+
+def reach(seconds=1.0, rate=100, amplitude=1.0, closed=True):
+    """Speed of a minimum-jerk reach."""
+    n = round(rate * seconds)
+    x = np.arange(n + closed) / n
+    return amplitude / seconds * (30 * x**2 - 60 * x**3 + 30 * x**4)
+
+
+def board(rate, **channels):
+    """A board that saw these float64 channels of one joint."""
+    n = len(next(iter(channels.values())))
+    known = Context(
+        "x", ("arm_joint",), tuple((name, 1) for name in channels), np.full(1, -4.0), np.full(1, 4.0), np.full(1, 40.0),
+        True, rate,
+    )  # fmt: skip
+    made = Board(known, BUILTIN)
+    t = 10**18 + np.rint(np.arange(n) * 1e9 / rate).astype(np.int64)
+    made.add(Frames(np.arange(n), t, {name: values[:, None] for name, values in channels.items()}))
+    made.settle()
+    return {type(family).__name__: family for family in made.families}
+
+
+def test_row_1_the_published_example():
+    speed = np.exp(-5 * np.arange(-1, 1, 0.01) ** 2)
+    assert sparc(speed, 100) == pytest.approx(-1.41403, abs=1e-5)
+    assert -dimensionless_jerk(speed, 100) == pytest.approx(-335.74684, abs=1e-5)
+    assert ldlj(speed, 100) == pytest.approx(-5.81636, abs=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("rate", "jerk", "arc"),
+    [
+        (50, -5.280429, -1.405830),
+        (100, -5.301633, -1.405829),
+        (200, -5.311934, -1.405829),
+        (500, -5.318018, -1.402426),
+        (1000, -5.320030, -1.402426),
+    ],
+)
+def test_rows_2_to_4_one_reach_at_five_rates(rate, jerk, arc):
+    assert ldlj(reach(rate=rate), rate) == pytest.approx(jerk, abs=1e-6)
+    assert sparc(reach(rate=rate), rate) == pytest.approx(arc, abs=1e-6)
+    assert ldlj(reach(rate=20_000), 20_000) == pytest.approx(-log(720 / 1.875**2), abs=2e-4)
+
+
+def test_row_5_neither_amplitude_nor_duration_counts():
+    assert sparc(reach(amplitude=0.01), 100) == pytest.approx(sparc(reach(), 100), abs=1e-12)
+    assert ldlj(reach(amplitude=0.01), 100) == pytest.approx(ldlj(reach(), 100), abs=1e-9)
+
+
+@pytest.mark.parametrize(
+    ("count", "jerk", "arc"),
+    [(2, -8.04636, -2.24455), (5, -11.74016, -3.30176), (10, -14.52211, -3.98273), (60, -21.69689, -5.84267)],
+)
+def test_row_6_whole_episodes_measure_length(count, jerk, arc):
+    chained = np.tile(reach(closed=False), count)
+    assert ldlj(chained, 100) == pytest.approx(jerk, abs=1e-5)
+    assert sparc(chained, 100) == pytest.approx(arc, abs=1e-5)
+    assert peaks(chained) == count
+
+
+@pytest.mark.parametrize("dwell", [0, 100])
+@pytest.mark.parametrize("count", [1, 10, 60])
+@pytest.mark.parametrize("cut", [7, 64, 10_000])
+def test_row_7_cut_into_movements_each_is_alike(dwell, count, cut):
+    speed = np.tile(np.r_[reach(closed=False), np.zeros(dwell)], count)
+    speed = np.r_[speed, np.zeros(2)]
+    segments = Segments(BUILTIN, 100)
+    found = []
+    for begin in range(0, len(speed), cut):
+        found += segments.add(speed[begin : begin + cut, None])
+    found += segments.finish()
+    assert len(found) == count
+    for movement in found:
+        assert ldlj(movement[:, 0], 100) == pytest.approx(-4.77307, abs=1e-5)
+        assert sparc(movement[:, 0], 100) == pytest.approx(-1.40592, abs=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("tremor", "arc", "jerk"),
+    [
+        (0.02, -1.40554, -9.09714),
+        (0.05, -1.40495, -10.82040),
+        (0.1, -1.94394, -12.31336),
+        (0.2, -2.07441, -13.68967),
+    ],
+)
+def test_row_8_small_tremor_is_seen_by_jerk_and_not_by_arc_length(tremor, arc, jerk):
+    speed = np.abs(reach(2.0) + tremor * np.sin(2 * pi * 6 * np.arange(201) / 100))
+    assert sparc(speed, 100) == pytest.approx(arc, abs=1e-5)
+    assert ldlj(speed, 100) == pytest.approx(jerk, abs=1e-5)
+
+
+def test_row_9_an_encoder_needs_the_causal_filter():
+    x = np.arange(1001) / 1000
+    step = 2 * pi / 2**14
+    q = np.rint((10 * x**3 - 15 * x**4 + 6 * x**5) / step) * step
+    speed = np.abs(np.gradient(q, 1 / 500))
+    low = Filter("low", 10.0, 500.0)
+    smooth = np.concatenate([low(speed[k : k + BLOCK, None]) for k in range(0, len(speed), BLOCK)])[:, 0]
+    assert ldlj(speed, 500) == pytest.approx(-22.7931, abs=1e-3)
+    assert ldlj(smooth, 500) == pytest.approx(-11.8617, abs=1e-3)
+    assert sparc(speed, 500) == pytest.approx(-1.4024, abs=1e-3)
+
+
+def test_row_10_a_circle_at_constant_speed():
+    angle = 2 * pi * np.arange(1001) / 1000
+    circle = np.column_stack((np.cos(angle), np.sin(angle)))
+    assert vector_ldlj(circle, 1000) == pytest.approx(-7.34950, abs=1e-5)
+    assert np.isnan(ldlj(np.zeros(100), 100))
+
+
+@pytest.mark.parametrize(("rate", "jerk"), [(50, 10.934985), (100, 10.950039), (500, 10.960127)])
+def test_row_11_jerk_of_a_sine(rate, jerk):
+    t = np.arange(10 * rate + 1) / rate
+    assert rms_jerk(0.5 * np.sin(pi * t), rate) == pytest.approx(jerk, abs=1e-6)
+
+
+def test_row_12_normalised_jerk_of_a_reach_is_720():
+    assert normalised_jerk(reach(rate=50_000), 50_000) == pytest.approx(720, rel=1e-3)
+
+
+def test_rows_13_and_14_velocity_against_position():
+    t = np.arange(1001) / 100
+    q, v = np.sin(2 * pi * t), 2 * pi * np.cos(2 * pi * t)
+    errors = {
+        "exact": (v, 3.2895e-4),
+        "late": (2 * pi * np.cos(2 * pi * (t - 0.01)), 6.2930e-2),
+        "degrees": (np.degrees(v), None),
+        "sign": (-v, 2.0007),
+    }
+    for name, (given, expected) in errors.items():
+        family = board(100.0, position=q, velocity=given)["Consistency"]
+        if expected:
+            assert family.error()[0] == pytest.approx(expected, rel=3e-3), name
+    assert board(100.0, position=q, velocity=np.degrees(v))["Consistency"].gain()[0] == pytest.approx(
+        1 / 57.2958, rel=1e-3
+    )
+
+
+@pytest.mark.parametrize(("tau", "rmse"), [(0.01, 0.022219), (0.05, 0.110985), (0.1, 0.221284)])
+def test_row_15_tracking_error_and_lag(tau, rmse):
+    t = np.arange(2001) / 100
+    families = board(100.0, position=np.sin(pi * (t - tau)), command=np.sin(pi * t))
+    assert families["Tracking"].rmse()[0] == pytest.approx(rmse, abs=1e-4)
+    assert families["CommandLag"].best()[0] == pytest.approx(tau, abs=1e-6)
+
+
+def test_row_19_interarrival_jitter():
+    transit = np.where(np.arange(101) % 2, 0.002, 0.0)
+    jitter = interarrival_jitter(transit) * 1e3
+    assert [jitter[k] for k in (0, 15, 99)] == pytest.approx([0.125, 1.287852, 1.996851], abs=1e-6)
+
+
+def test_rows_20_and_21_numbers_as_they_arrive():
+    assert rfc3550_loss(np.array([1, 2, 3, 5, 6, 6, 4, 7, 10])) == (10, 9, 8, 2)
+    assert reordering(np.array([1, 2, 3, 5, 6, 6, 4, 7, 10])) == (1, 2)
+    assert rfc3550_loss(np.array([5, 4, 3, 2, 1]))[3] == 0
+    assert reordering(np.array([5, 4, 3, 2, 1]))[0] == 4
+
+
+def test_row_22_a_clock_that_drifts():
+    known = Context("x", (), (), np.zeros(0), np.zeros(0), np.zeros(0), False, 100.0)
+    arrivals = Arrivals(known, BUILTIN)
+    t = 10**18 + np.arange(10_000) * 10_000_000
+    r = t + 5_000_000 + np.rint((t - t[0]) * 80e-6).astype(np.int64)
+    arrivals.add(np.arange(10_000), t, r)
+    assert arrivals.skew_ppm() == pytest.approx(80.0, abs=1e-4)
+
+
+def test_row_23_durations_of_a_task():
+    seconds = [19, 20, 20, 21, 22, 20, 19, 21, 60]
+    usual = spread_of([log(s) for s in seconds])
+    assert duration_z(60, usual, BUILTIN) == pytest.approx(10.986, abs=1e-3)
+    assert tukey_fence(seconds) == (18.5, 22.5)
+
+
+@pytest.mark.parametrize("sweeps", [True, False])
+def test_row_24_a_frozen_joint_fails_only_while_commanded(sweeps):
+    t = np.arange(600) / 100
+    q = np.where(t < 2, np.sin(t), np.sin(2.0))
+    family = board(100.0, position=q, command=np.sin(t) if sweeps else q)["Frozen"]
+    longest = max((spell.worst for spell in family.spells.values()), default=0.0)
+    assert longest == (pytest.approx(4.0, abs=0.03) if sweeps else 0.0)
+
+
+def test_row_16_paths():
+    angle = np.linspace(0, pi, 2001)
+    known = Context("x", ("a", "b"), (("position", 2),), *(np.full(2, np.nan),) * 3, False, 100.0)
+    for pose, direct, split in (
+        (np.column_stack((np.cos(angle), np.sin(angle))), 2 / pi, None),
+        (np.column_stack((angle, 2 * angle)), 1.0, 1.0),
+        (np.column_stack((np.sin(angle), np.sin(angle))), 0.0, 1.0),
+    ):
+        made = Board(known, BUILTIN)
+        t = 10**18 + np.arange(len(pose)) * 10_000_000
+        made.add(Frames(np.arange(len(pose)), t, {"position": pose}))
+        made.settle()
+        path = made.path
+        assert np.linalg.norm(path.end - path.start) / path.length == pytest.approx(direct, abs=1e-6)
+        if split is not None:
+            way = sqrt(path.far_squared) + np.linalg.norm(path.end - path.far)
+            assert way / path.length == pytest.approx(split, abs=1e-6)
