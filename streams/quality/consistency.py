@@ -8,7 +8,7 @@ import numpy as np
 
 from kinestream.streams.quality.desk import Batch
 from kinestream.streams.quality.family import Family, Found, rows
-from kinestream.streams.quality.model import SLACK, Context, Finding, Flag, Floats, MetricValue, Origin, Span
+from kinestream.streams.quality.model import SLACK, Context, Finding, Flag, Floats, Mask, MetricValue, Origin, Span
 from kinestream.streams.quality.rules import Rules
 from kinestream.streams.quality.spikes import Spikes
 
@@ -21,7 +21,8 @@ class Consistency(Family):
 
     vm is the mean velocity over the interval (the trapezoid: comparing with v_k alone misreads every acceleration).
     nRMSE 0.1 SUSPECT, 0.5 FAIL; |gain - 1| > 0.05 SUSPECT (ours). Gaps, missing frames and steps that no motor makes
-    (I8's) are left out. A joint is judged once its position travelled 0.02 rad: below, encoder noise is all there is;
+    (I8's) are left out. A joint is judged once its position travelled 0.02 rad at an rms speed (of either kind)
+    above 0.05 rad/s: below, encoder noise is all there is;
     half a step of the sensor's resolution an interval is no error, nor is what uneven stamps make of the speed. A gain
     must be off by three standard errors more than allowed. Where periods vary more than T2 allows, dq/D says nothing
     and C1 is NOT_EVALUATED. Merges exactly.
@@ -110,6 +111,14 @@ class Consistency(Family):
             speed: Floats = np.sqrt(self.velocities / self.frames)
         return np.maximum(speed, self.rules.consistency_speed)
 
+    def _travelled(self) -> Mask:
+        """Joints that moved enough to be judged."""
+        far = (self.highest - self.lowest > self.rules.consistency_travel) & (self.intervals > 1)
+        rates = self.errors + 2 * self.products - self.means
+        with np.errstate(invalid="ignore", divide="ignore"):
+            fast = np.maximum(self.velocities / self.frames, rates / self.intervals) > self.rules.move_open**2
+        return np.logical_and(far, fast)
+
     def _jitter(self) -> float:
         mean = self.period / self.periods
         return sqrt(max(0.0, self.period_squares / self.periods - mean * mean)) / mean
@@ -126,9 +135,9 @@ class Consistency(Family):
         with np.errstate(invalid="ignore", divide="ignore"):
             blur = np.sqrt(self.errors / self.intervals / self.means)
             off = np.abs(gain - 1) - 3 * blur > self.rules.gain_suspect * (1 + SLACK)
-        travelled = self.highest - self.lowest > self.rules.consistency_travel
+        travelled = self._travelled()
         wrong = error > self.rules.consistency_suspect * (1 + SLACK)
-        for j in np.flatnonzero(travelled & (wrong | off) & (self.intervals > 1)).tolist():
+        for j in np.flatnonzero(travelled & (wrong | off)).tolist():
             found.append(self._one(span, j, float(error[j]), float(gain[j]), bool(wrong[j])))
         return found
 
@@ -158,7 +167,7 @@ class Consistency(Family):
 
     def values(self, span: Span, found: Found) -> list[MetricValue]:
         """The worst joint's nRMSE, and the gain furthest from one among joints that were judged."""
-        travelled = (self.highest - self.lowest > self.rules.consistency_travel) & (self.intervals > 1)
+        travelled = self._travelled()
         evaluated = bool(travelled.any()) and self._steady()
         error, gain = self.error(), self.gain()[travelled]
         gain = gain[np.isfinite(gain)]
