@@ -1,4 +1,4 @@
-"""A broker killed under a recording robot without a spool: nothing is lost, and the robot goes on by itself."""
+"""A broker killed under recording robots, with and without a spool: nothing is lost, and they go on by themselves."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import logging
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
@@ -13,11 +14,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from kinestream import DeliveryError, Robot, Settings
+from kinestream import DeliveryError, Episode, Robot, Settings
 from kinestream.deploy.local import process
 from kinestream.deploy.local.jars import cache_folder
 from kinestream.deploy.topics import broker_kind, ensure_topics
 from kinestream.schemas.catalogue import FRAMES, topic_name
+from kinestream.schemas.codec import Decoded
 from kinestream.schemas.errors import BrokerError
 from tests.plugins.broker import Broker, Brokers
 from tests.robots import read_topic, received_hash, wait_until
@@ -58,6 +60,7 @@ class Recorder(threading.Thread):
         self.episode = robot.episode(skill="grasp")
         self.enough = threading.Event()
         self.problem: BaseException | None = None
+        self.longest_send_s = 0.0
 
     def run(self) -> None:
         row = np.zeros(len(JOINTS), np.float32)
@@ -65,7 +68,9 @@ class Recorder(threading.Thread):
             with self.episode as episode:
                 while not self.enough.is_set():
                     row[:] = episode.frames
+                    began = time.monotonic()
                     episode.send(row)
+                    self.longest_send_s = max(self.longest_send_s, time.monotonic() - began)
                     self.enough.wait(0.0005)
         except DeliveryError as problem:
             self.problem = problem
@@ -78,39 +83,51 @@ def test_a_broker_killed_and_started_again_loses_nothing(
     if brokers.settings.kafka:
         pytest.skip("KINESTREAM_KAFKA names a cluster that is not this test's to kill")
     port, caplog_lines = process.free_port(), caplog.records
-    settings = Settings(tenant="outage", buffer_bytes=300_000)
+    settings, kafka = Settings(tenant="outage", buffer_bytes=300_000), f"127.0.0.1:{port}"
     with ExitStack() as stack, caplog.at_level(logging.WARNING, "kinestream.robot"):
         first = stack.enter_context(own_kafka(tmp_path / "kafka", port))
-        ensure_topics(f"127.0.0.1:{port}", "outage")
-        robot = stack.enter_context(
-            Robot("r1", model_id="m1", joints=JOINTS, kafka=f"127.0.0.1:{port}", spool=None, settings=settings)
-        )
-        recorder = Recorder(robot)
-        recorder.start()
-        wait_until(lambda: recorder.episode.accepted >= 100, 30, "frames are acknowledged")
+        ensure_topics(kafka, "outage")
+        robots = [
+            stack.enter_context(Robot(name, model_id="m1", joints=JOINTS, kafka=kafka, spool=spool, settings=settings))
+            for name, spool in (("r1", None), ("r2", tmp_path / "spool"))
+        ]
+        recorders = [Recorder(robot) for robot in robots]
+        for recorder in recorders:
+            recorder.start()
+        wait_until(lambda: all(one.episode.accepted >= 100 for one in recorders), 30, "frames are accepted")
+        wait_until(lambda: robots[1].delivery_state == "ONLINE", 30, "frames of the second are sent")
         first.kill()
         first.wait()
         wait_until(lambda: any("has been blocked" in r.getMessage() for r in caplog_lines), 60, "send() says it waits")
-        taken_while_away = recorder.episode.frames
-        assert robot.buffered_bytes <= 300_000
-        again = own_kafka(tmp_path / "kafka", port)
-        with again:
-            wait_until(lambda: recorder.episode.accepted > taken_while_away, 60, "it goes on by itself")
-            recorder.enough.set()
-            recorder.join(30)
-            robot.close()
-            assert recorder.problem is None
-            came, _ = read_topic(f"127.0.0.1:{port}", topic_name(FRAMES, "outage"), lambda c: ended(c))
+        while_away = [one.episode.frames for one in recorders]
+        wait_until(lambda: recorders[1].episode.accepted > while_away[1] + 100, 30, "with a spool frames are accepted")
+        assert robots[0].buffered_bytes <= 300_000
+        with own_kafka(tmp_path / "kafka", port):
+            wait_until(lambda: recorders[0].episode.accepted > while_away[0], 60, "it goes on by itself")
+            for recorder in recorders:
+                recorder.enough.set()
+                recorder.join(30)
+            robots[1].flush(30)
+            for robot in robots:
+                robot.close()
+            assert [one.problem for one in recorders] == [None, None]
+            came, _ = read_topic(kafka, topic_name(FRAMES, "outage"), lambda c: sum(map(is_end, c)) == 2)
     told = [line.getMessage() for line in caplog_lines]
     for word in (" is away (", "has been blocked for 1 s", "answers again", "send() goes on after"):
         assert sum(word in line for line in told) == 1, (word, told)
-    episode = recorder.episode
-    chunks = [one.value for one in came if one.record == "FrameChunk"]
-    assert [chunk.first_seq for chunk in chunks] == list(np.cumsum([0, *map(len, chunks)]))[:-1]  # each once, in order
-    start = next(one.value for one in came if one.record == "EpisodeStart")
+    for recorder in recorders:
+        check_whole(recorder.episode, came)
+    assert recorders[1].longest_send_s < 1 < recorders[0].longest_send_s
+
+
+def check_whole(episode: Episode, came: list[Decoded]) -> None:
+    """Each frame once, in order, bit for bit."""
+    chunks = [one.value for one in came if one.record == "FrameChunk" and one.value.episode_id == episode.id]
+    assert [chunk.first_seq for chunk in chunks] == list(np.cumsum([0, *map(len, chunks)]))[:-1]
+    start = next(one.value for one in came if one.record == "EpisodeStart" and one.value["episode_id"] == episode.id)
     assert received_hash(start, chunks, episode.frames) == episode.content_hash
     assert episode.accepted == episode.frames == sum(map(len, chunks))
 
 
-def ended(came: list) -> bool:
-    return any(one.record == "EpisodeEnd" for one in came)
+def is_end(one: Decoded) -> bool:
+    return one.record == "EpisodeEnd"

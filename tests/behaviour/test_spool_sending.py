@@ -153,6 +153,31 @@ def test_messages_that_expired_are_sent_again(
     assert sum(one.record == "EpisodeEnd" for one in came) == 1
 
 
+def test_a_full_queue_of_the_producer_loses_and_reorders_nothing(
+    mock_broker: MockBroker, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    refusals: list[str] = []
+
+    class Small(Producer):
+        def produce(self, *args: Any, **named: Any) -> None:
+            try:
+                super().produce(*args, **named)
+            except BufferError as problem:
+                refusals.append(str(problem))
+                raise
+
+    def small(kafka: str, settings: Settings, on_error: Any) -> Producer:
+        few = {"queue.buffering.max.messages": 7, "linger.ms": 5}
+        return Small({"bootstrap.servers": kafka, "partitioner": "murmur2_random", "enable.idempotence": True, **few})
+
+    monkeypatch.setattr(line, "make_producer", small)
+    with robot(mock_broker, tmp_path) as sender:
+        episode = take(sender, 400)
+        sender.flush(20)
+        arrived(mock_broker, LIVE, episode)
+    assert refusals
+
+
 def test_a_topic_the_robot_may_not_write_is_told_and_tried_again(
     mock_broker: MockBroker, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):

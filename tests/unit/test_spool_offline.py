@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import psutil
 import pytest
 
 from kinestream import ContractError, DeliveryError, Robot, Settings
@@ -171,6 +172,26 @@ def test_beyond_the_reserve_a_take_ends_with_what_was_accepted(tmp_path: Path):
         assert 30_000 <= sender.spool_bytes + 1000 < 32_000
     (kept,) = promised(tmp_path / "spool").values()
     assert (kept.frames, kept.content_hash, kept.ended) == (episode.frames, episode.content_hash, True)
+
+
+def test_an_outage_of_any_length_takes_no_memory(tmp_path: Path):
+    """40 MB are recorded while nobody listens; a robot without a spool would hold them all."""
+    process = psutil.Process()
+    values = np.zeros((1000, 3), np.float32)
+    wide = {"hand": np.zeros((1000, 97), np.float32)}
+    sender = Robot(
+        *("r1",), model_id="m1", joints=JOINTS, channels={"hand": 97}, kafka="127.0.0.1:1", spool=tmp_path / "spool",
+        settings=Settings(),
+    )  # fmt: skip
+    with sender.episode() as episode:
+        episode.send_many(values, np.arange(1000), channels=wide)
+        before = process.memory_info().rss
+        for n in range(1, 100):
+            episode.send_many(values, np.arange(1000) + 1000 * n, channels=wide)
+        grown = process.memory_info().rss - before
+    sender.close(timeout=0)
+    assert sender.spool_bytes > 40_000_000
+    assert grown < 15_000_000
 
 
 def test_flush_names_what_the_broker_does_not_have_and_where_it_is(tmp_path: Path):
