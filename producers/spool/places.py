@@ -15,6 +15,8 @@ from kinestream.schemas.settings import Settings
 
 #: Files of a spool: its tables, the lock, who holds the lock, and room for a full disk.
 TABLES: Final = "spool.sqlite"
+#: Seconds a lock is waited for: somebody may just be asking whether it is held.
+_PATIENCE_S: Final = 0.3
 _LOCK, _OWNER = "lock.sqlite", "owner"
 
 _DATA: Final = {"darwin": "Library/Application Support", "win32": "AppData/Local"}
@@ -50,7 +52,7 @@ class SpoolLock:
 
     def __init__(self, folder: Path, owner: str) -> None:
         self._connection = sqlite3.connect(
-            folder / _LOCK, timeout=0, isolation_level=None, check_same_thread=False, cached_statements=0
+            folder / _LOCK, timeout=_PATIENCE_S, isolation_level=None, check_same_thread=False, cached_statements=0
         )
         try:
             self._connection.execute("BEGIN EXCLUSIVE")

@@ -115,13 +115,16 @@ class Sender:
         return True
 
     def _run(self) -> None:
+        said = ""
         while not self._stopped.is_set():
             self._news.wait(_BUSY_S if self._line.inflight else _IDLE_S)
             self._news.clear()
             try:
                 self._turn(time.monotonic())
-            except Exception:
-                log.exception("the spool's sender failed in a turn; it goes on")
+            except Exception as problem:
+                if str(problem) != said:  # once: the next turn is a moment away
+                    log.exception("the spool's sender failed in a turn; it goes on")
+                said = str(problem)
         self._line.poll(0)
         self._keeping.write_acks(list(self._parcels.values()))
         self._keeping.close()

@@ -14,7 +14,7 @@ from kinestream.producers.spool.orphans import close_orphans
 from kinestream.producers.spool.parcel import Parcel
 from kinestream.producers.spool.places import TABLES, SpoolLock
 from kinestream.producers.spool.tables import EpisodeRow, Tables
-from kinestream.schemas.errors import SpoolError
+from kinestream.schemas.errors import SpoolError, SpoolFullError
 
 log = logging.getLogger("kinestream.robot")
 
@@ -50,17 +50,31 @@ class Spool:
                 " or spool=None to keep frames in memory only"
             ) from problem
         try:
-            self.tables = Tables(folder / TABLES, power=power)
-            #: for the thread that sends: reading waits for no commit
-            self.reading = Tables(folder / TABLES, power=power)
-            self._claim()
-            self.orphans = close_orphans(self.tables)
-            #: number of the next episode; a new spool begins at its milliseconds, above any it may replace
-            self.next_number = int(self.tables.fact("next_number") or time.time_ns() // 1_000_000)
+            self._open(power)
         except BaseException:
             self._lock.release()
             raise
         self.make_ballast()
+
+    def _open(self, power: bool) -> None:
+        path = self.folder / TABLES
+        self.tables = Tables(path, power=power)
+        #: for the thread that sends: reading waits for no commit
+        self.reading = Tables(path, power=power)
+        try:
+            self._begin()
+        except sqlite3.Error as problem:
+            if not self.drop_ballast():
+                raise SpoolFullError(
+                    f"the spool {self.folder} cannot be written ({problem}): what is in it is kept, make room"
+                ) from problem
+            self._begin()
+
+    def _begin(self) -> None:
+        self._claim()
+        self.orphans = close_orphans(self.tables)
+        #: number of the next episode; a new spool begins at its milliseconds, above any it may replace
+        self.next_number = int(self.tables.fact("next_number") or time.time_ns() // 1_000_000)
 
     def _claim(self) -> None:
         """A spool of another robot must not be sent under this one's name."""

@@ -71,7 +71,7 @@ def test_every_block_runs_in_order(recordings: Path, tmp_path: Path) -> None:
     finally:
         subprocess.run(["kinestream", "down"], cwd=tmp_path, env=environment, capture_output=True, timeout=60)
     assert done.returncode == 0, done.stdout + done.stderr
-    assert "500 frames acknowledged" in done.stdout
+    assert "500 frames promised" in done.stdout
     assert "universal-robots-ur5e (500, 6)" in done.stdout, "the subscriber saw the robot's episode"
     assert "unitree-g1-29-dof" in done.stdout
     assert (tmp_path / "take.npz").stat().st_size > 1000

@@ -23,7 +23,7 @@ REASONS = {reason.value for reason in DeadLetterReason}
 
 def test_every_setting_it_names_exists() -> None:
     named = {word.removeprefix("KINESTREAM_") for word in re.findall(r"`([A-Z][A-Z_]+)`", PAGE)}
-    assert named - {"FULL_TRANSITIVE", "FINAL", "SCHEMA_REGISTRY_URL"} <= set(SETTINGS)
+    assert named - {"FULL_TRANSITIVE", "PROCESS_DIED", "FINAL", "SCHEMA_REGISTRY_URL"} <= set(SETTINGS)
 
 
 @pytest.mark.parametrize(
@@ -37,6 +37,9 @@ def test_every_setting_it_names_exists() -> None:
         ("once a second (`STATUS_INTERVAL_S`)", 1.0),
         ("0.5 s of broker time (`HOLE_WAIT_S`)", 0.5),
         ("256,000 bytes (`CHUNK_BYTES`)", 256_000),
+        ("at most 5 s (`LIVE_WITHIN_S`)", 5.0),
+        ("for 600 s (`SPOOL_KEEP_S`)", 600.0),
+        ("At 2,000,000,000 bytes (`SPOOL_BYTES`)", 2_000_000_000),
         ("64 in bulk\n(`BULK_CHUNK_FRAMES`)", 64),
     ],
 )

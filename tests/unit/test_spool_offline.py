@@ -18,8 +18,9 @@ import pytest
 from kinestream import ContractError, DeliveryError, Robot, Settings
 from kinestream.deploy.local.process import free_port
 from kinestream.producers.spool import promised
+from kinestream.producers.spool.inspection import inspect
 from kinestream.producers.spool.orphans import PROCESS_DIED, spool_codec
-from kinestream.producers.spool.places import TABLES
+from kinestream.producers.spool.places import TABLES, find_spools
 from kinestream.producers.spool.tables import Tables
 from kinestream.schemas.content_hash import ContentHasher
 from kinestream.schemas.errors import SpoolError, SpoolFullError
@@ -220,3 +221,20 @@ def test_the_spool_is_a_database_anybody_can_look_into(tmp_path: Path):
     connection = sqlite3.connect(tmp_path / "spool" / TABLES)
     assert connection.execute("SELECT id, frames, ended FROM episodes").fetchall() == [(episode.id, 20, 1)]
     connection.close()
+
+
+def test_looking_into_a_spool_disturbs_neither_its_robot_nor_what_is_in_it(tmp_path: Path):
+    settings = Settings(spool_bytes=500)
+    assert find_spools(tmp_path) == []
+    with robot(tmp_path / "hub" / "r1") as sender:
+        with sender.episode() as episode:
+            episode.send_many(*motion(20))
+        wait_until(lambda: episode.accepted == 20, 5, "promised")
+        (folder,) = find_spools(tmp_path)
+        running = inspect(folder, settings)
+    after = inspect(folder, settings)
+    assert (running.in_use, after.in_use) == (True, False)
+    for state in (running, after):
+        assert (state.robot_id, state.unsent_episodes, state.unsent_frames, state.state) == ("r1", 1, 20, "FULL")
+        assert [one["episode_id"] for one in state.episodes] == [episode.id]
+    assert inspect(folder, Settings()).state == "TAKING"
