@@ -60,7 +60,7 @@ class Take:
     def __post_init__(self) -> None:
         rng = np.random.default_rng(self.seed)
         n, width = self.frames, len(self.joints)
-        channels = tuple(Channel(name, width, "rad") for name in ("position", "velocity"))
+        channels = (Channel("position", width, "rad"), Channel("velocity", width, "rad/s"))
         self.layout = Layout(self.joints, channels)
         jitter = rng.integers(-200_000, 200_000, n)
         self.t_ns = T0 + (np.arange(n) * 1e9 / self.rate).astype(np.int64) + jitter
