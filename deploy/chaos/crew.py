@@ -48,8 +48,9 @@ class Crew:
         """Start again who died. To be called often."""
         for member in self._members.values():
             if member.child is not None and (code := member.child.poll()) is not None:
-                member.ended.append(code)
                 member.child = None
+                if member.restart:  # what a worker ends with that was told to leave, is its own affair
+                    member.ended.append(code)
                 if member.restart and code != 0:
                     self._start(member)
 

@@ -115,7 +115,7 @@ def run(settings: Settings, wish: Wish, progress: Progress) -> Outcome:
             max_recovery_s=round(watch.longest[0], 2),
             max_recovery_of=watch.longest[1],
             audited=found,
-            failures=stage.crew.failures(),
+            failures=stage.failures(),
         )
     return _tidied(stage, outcome)
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import re
 import tempfile
 import uuid
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, fields, replace
@@ -79,6 +81,12 @@ class Stage:
         """Every robot ends once its take is done and delivered, also one that is killed meanwhile."""
         self._rest.touch()
 
+    def failures(self) -> list[str]:
+        """Who ended by itself with an error: kills and ordered stops are none."""
+        log = (self.stack.home / "logs" / "supervisord.log").read_text(errors="replace")
+        found = Counter(re.findall(r"exited: (\S+ \(exit status [1-9]\d*)", log))
+        return [f"{what}, {n} times; see stack/logs)" for what, n in found.items()] + self.crew.failures()
+
     def promise_file(self, robot: str) -> Path:
         """Where that robot writes down what it promises."""
         return self.folder / f"{robot}.promises"
@@ -124,7 +132,7 @@ def own_settings(settings: Settings, folder: Path) -> Settings:
 def _claim_ports(settings: Settings, workers: int) -> None:
     """Ports by the system: those that ``up`` prefers are for a person's own stack."""
     settings.home.mkdir()
-    names = ("broker", "registry", "store", *worker_names(workers))
+    names = ("broker", "inside", "registry", "store", *worker_names(workers))
     kind = "test" if settings.broker == "test" else "kafka"  # ports of another kind would be forgotten
     Remembered(broker=kind, ports={name: free_port() for name in names}).save(settings.home)
 
