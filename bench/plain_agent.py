@@ -17,7 +17,7 @@ from kinestream.schemas.catalogue import FRAMES, topic_name
 from kinestream.schemas.layout import JOINT_CHANNELS, Layout
 from kinestream.schemas.registry import committed_ids, committed_schema
 from kinestream.schemas.settings import Settings
-from kinestream.streams.judging import judge_for
+from kinestream.streams.judging import JUDGES
 from kinestream.streams.quality import Delivery, EpisodeJudge, Frames
 
 settings = Settings.from_env()
@@ -52,7 +52,7 @@ async def judge(stream) -> None:
 
 def take(name: str, record: dict) -> None:
     if name == "EpisodeStart":
-        judges[record["episode_id"]] = judge_for(record, Layout.from_avro(record))
+        judges[record["episode_id"]] = JUDGES[settings.metrics](record, Layout.from_avro(record))
     elif name == "FrameChunk":
         judges[record["episode_id"]].advance(frames_of(record))
     elif name == "EpisodeEnd":

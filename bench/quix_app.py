@@ -20,7 +20,7 @@ from kinestream.schemas.frames import FrameChunk
 from kinestream.schemas.layout import Layout
 from kinestream.schemas.registry import Registry
 from kinestream.schemas.settings import Settings
-from kinestream.streams.judging import judge_for
+from kinestream.streams.judging import JUDGES
 from kinestream.streams.quality import Delivery, EpisodeJudge, Frames
 
 settings = Settings.from_env()
@@ -34,7 +34,7 @@ def take(message: bytes) -> None:
     decoded = codec.decode(message)
     record: Any = decoded.value
     if decoded.record == "EpisodeStart":
-        judges[record["episode_id"]] = judge_for(record, Layout.from_avro(record))
+        judges[record["episode_id"]] = JUDGES[settings.metrics](record, Layout.from_avro(record))
     elif decoded.record == "FrameChunk":
         judges[record.episode_id].advance(frames_of(record))
     elif decoded.record == "EpisodeEnd":

@@ -15,6 +15,7 @@ _CHOICES = {
     "broker": ("auto", "kafka", "test"),
     "lane": ("live", "bulk", "both"),
     "on_log_gap": ("go-on", "stop"),
+    "metrics": ("all", "core"),
 }
 
 
@@ -154,6 +155,8 @@ class Settings:
     lane: str = "both"
     #: when the log starts after the committed offset: "go-on" (read what is left, count the gap) or "stop"
     on_log_gap: str = "go-on"
+    #: metrics a worker judges by: "all", or "core" (T1 T2 T4 T5 T6 T11 I1 I3 I8 E6), a fraction of the CPU
+    metrics: str = "all"
 
     def kafka_access(self) -> dict[str, str]:
         """How a librdkafka client is let in, as its own settings."""

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Callable, Mapping
+from typing import Any, Final
 
 import numpy as np
 
@@ -16,6 +16,18 @@ from kinestream.streams.quality.rules import rules_for
 def judge_for(start: Mapping[str, Any], layout: Layout) -> EpisodeJudge:
     """A judge for an episode; an unknown model is judged on what needs no model (limits NaN)."""
     return EpisodeJudge(context_of(start, layout), rules_for(start["model_id"], start.get("skill", "")))
+
+
+def core_judge_for(start: Mapping[str, Any], layout: Layout) -> EpisodeJudge:
+    """The same for the core metrics alone: where frames come faster than a core can judge them by all."""
+    return EpisodeJudge(context_of(start, layout), rules_for(start["model_id"], start.get("skill", "")), core=True)
+
+
+#: What the setting ``metrics`` chooses.
+JUDGES: Final[Mapping[str, Callable[[Mapping[str, Any], Layout], EpisodeJudge]]] = {
+    "all": judge_for,
+    "core": core_judge_for,
+}
 
 
 def context_of(start: Mapping[str, Any], layout: Layout) -> Context:

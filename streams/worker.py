@@ -24,7 +24,7 @@ from kinestream.streams.assembly.values import DeadLetter, Deadlines, LogRecord,
 from kinestream.streams.assigned import Assigned, Membership, Ownership
 from kinestream.streams.decoding import Decoder
 from kinestream.streams.flushing import Flush
-from kinestream.streams.judging import judge_for
+from kinestream.streams.judging import JUDGES
 from kinestream.streams.lookups import Lookups
 from kinestream.streams.retrying import Retry
 from kinestream.streams.store.store import Store
@@ -103,7 +103,9 @@ class Worker:
     def _assign(self, key: Key, generation: int) -> Assigned:
         place = Place(self.cluster_id, *key)
         live = place.topic == topic_name(FRAMES, self.settings.tenant)
-        assembler = PartitionAssembler(place, Deadlines.of(self.settings), judge_for, live_lane=live)
+        assembler = PartitionAssembler(
+            place, Deadlines.of(self.settings), JUDGES[self.settings.metrics], live_lane=live
+        )
         ownership = Ownership(generation, self._membership, self.settings.session_s)
         one = Assigned(place, assembler, self._decoders[key[0]], ownership, self.announcer.outlet(place))
         self.assigned[key] = one

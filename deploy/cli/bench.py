@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict
-from typing import TYPE_CHECKING, Annotated, Any
+from dataclasses import asdict, replace
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
@@ -113,6 +113,7 @@ def worker(
     frames: Annotated[int, typer.Option(min=0, help="Frames in each topic; 0 = by chunk size.")] = 0,
     chunk: Chunks = "1,10,64",
     repeats: Annotated[int, typer.Option(min=1, help="Runs of each over the same topic; medians are shown.")] = 1,
+    metrics: Annotated[Literal["core", "all"], typer.Option(help="What all judge by: ten metrics, or all.")] = "core",
     as_json: Json = False,
 ) -> None:
     """Fetch to verdict on Apache Kafka: the worker, a bare loop, a plain Faust agent, Quix Streams; the same topic."""
@@ -124,12 +125,15 @@ def worker(
     from kinestream.schemas.settings import Settings
 
     sizes, contenders = parse_sizes(chunk), peers()
-    with working("measuring the worker") as progress, site(Settings.from_env(), progress) as place:
+    settings = replace(Settings.from_env(), metrics=metrics)
+    with working("measuring the worker") as progress, site(settings, progress) as place:
         found = [
             measure_worker(place, one, frames or default_frames(one), repeats, progress, contenders) for one in sizes
         ]
     if as_json:
-        emit_json({"bench": "worker", **machine(), "runs": [_document(one, contenders) for one in found]})
+        emit_json(
+            {"bench": "worker", **machine(), "metrics": metrics, "runs": [_document(one, contenders) for one in found]}
+        )
     else:
         _tell_worker(found, contenders)
 

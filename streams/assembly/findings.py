@@ -13,7 +13,7 @@ from kinestream.streams.quality.model import Origin, make_finding
 def identity(episode: Episode) -> JsonDict:
     """Whose finding it is."""
     names = ("tenant", "robot_id", "model_id", "episode_id", "skill")
-    rules = {"stored_day": episode.stored_day, "rule_version": episode.frontier.judge.rules.version}
+    rules = {"stored_day": episode.stored_day, "rule_version": episode.frontier.judge.rule_version}
     return {name: episode.label(name) for name in names} | rules
 
 

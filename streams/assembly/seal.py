@@ -82,7 +82,7 @@ def seal(
 
 def _discarded(episode: Episode, place: Place, versions: Iterator[int]) -> Closed:
     """Quarantined or withdrawn: that it was is stored and announced, without another look at its frames."""
-    judgement = Judgement((), (), "REVIEW", episode.frontier.judge.rules.version)
+    judgement = Judgement((), (), "REVIEW", episode.frontier.judge.rule_version)
     missing: list[tuple[int, int]] = []
     status = episode.closing_status
     compared = _compared(episode, status, "", judgement)

@@ -29,6 +29,7 @@ class EpisodeJudge:
     __slots__ = (
         "_arrivals",
         "_board",
+        "_core",
         "_first_row",
         "_jumps",
         "_last_row",
@@ -41,9 +42,11 @@ class EpisodeJudge:
         "span",
     )
 
-    def __init__(self, context: Context, rules: Rules = BUILTIN) -> None:
+    def __init__(self, context: Context, rules: Rules = BUILTIN, *, core: bool = False) -> None:
+        """``core``: only T1, T2, T4-T6, T11, I1, I3, I8, E6; the other metrics have no rows then."""
         self.context = context
         self.rules = rules
+        self._core = core
         self.span = Span()
         self._timing = Timing(context, rules)
         self._missing = Missing()
@@ -85,9 +88,10 @@ class EpisodeJudge:
             self._move(shop, bench, frames, shortest_ns, starts)
             self._last_row[:] = position[-1]
         self._missing.look(frames, self._others)
-        self._board.add(frames)
-        if frames.broker_ns is not None:
-            self._arrivals.add(frames.seq, frames.t_ns, frames.broker_ns)
+        if not self._core:
+            self._board.add(frames)
+            if frames.broker_ns is not None:
+                self._arrivals.add(frames.seq, frames.t_ns, frames.broker_ns)
         span.frames += n
         span.last_seq, span.last_t = int(frames.seq[-1]), int(frames.t_ns[-1])
 
@@ -102,6 +106,11 @@ class EpisodeJudge:
                 self._missing.count("position", frames)
             shop.ok[:] = True
         self._jumps.add(shop, bench, frames, shortest_ns, finite)
+
+    @property
+    def rule_version(self) -> str:
+        """The rules, and that not all metrics were asked for."""
+        return f"{self.rules.version}+core" if self._core else self.rules.version
 
     def live(self, delivery: Delivery) -> list[Finding]:
         """All findings that hold now (provisional); ``delivery.expected`` counts to the frontier."""
@@ -119,6 +128,8 @@ class EpisodeJudge:
             found += self._limits.findings(context, span, live)
         if self._jumps.joints:
             found += self._jumps.findings(context, span)
+        if self._core:
+            return found
         # a jump is a spike to its neighbours: one fault, one finding
         jumps = {finding.joint for finding in found if finding.metric == "I8"}
         found += [f for f in self._board.findings(span, live) if f.metric != "I9" or f.joint not in jumps]
@@ -139,12 +150,13 @@ class EpisodeJudge:
         metrics += self._missing.values(context, span, by_metric.get("I1", []))
         metrics += self._limits.values(context, span, by_metric.get("I3", []))
         metrics += self._jumps.values(context, span, by_metric.get("I8", []))
-        metrics += self._board.values(span, by_metric)
-        metrics += self._arrivals.values(delivery, by_metric)
-        metrics.append(outcome_value(delivery))
+        if not self._core:
+            metrics += self._board.values(span, by_metric)
+            metrics += self._arrivals.values(delivery, by_metric)
+            metrics.append(outcome_value(delivery))
         metrics.sort(key=lambda metric: bool(metric.joint))
         verdict = verdict_of(metrics, delivery.status, rules)
-        return Judgement(tuple(metrics), worst_first(found), verdict, rules.version)
+        return Judgement(tuple(metrics), worst_first(found), verdict, self.rule_version)
 
     def merge(self, later: EpisodeJudge) -> None:
         """Take in the judge of the frames that follow these; afterwards ``later`` must not be used.
