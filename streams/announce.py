@@ -14,12 +14,14 @@ from kinestream.schemas.catalogue import (
     EPISODES,
     FINDINGS,
     QUALITY_FINDING,
+    RECEIPTS,
     topic_name,
 )
 from kinestream.schemas.codec import Codec
 from kinestream.schemas.errors import BrokerError
 from kinestream.schemas.registry import Registry
 from kinestream.schemas.settings import Settings
+from kinestream.streams.assembly.receipts import receipt_of
 from kinestream.streams.assembly.values import WITHDRAWN, Closed, FindingChange, JsonDict, Place
 from kinestream.streams.dead_letters.form import iso
 from kinestream.streams.dead_letters.sending import DeadLetterSender
@@ -37,11 +39,12 @@ class Announcer:
     """
 
     def __init__(self, settings: Settings, bootstrap: str, registry: Registry) -> None:
-        self._names = {topic.entity: topic_name(topic, settings.tenant) for topic in (EPISODES, FINDINGS)}
+        self._names = {topic.entity: topic_name(topic, settings.tenant) for topic in (EPISODES, FINDINGS, RECEIPTS)}
         self.letters = DeadLetterSender(settings, bootstrap)
         self._settings, self._bootstrap = settings, bootstrap
         self._episodes = Codec(registry, self._names["episodes"])
         self._findings = Codec(registry, self._names["findings"])
+        self._receipts = Codec(registry, self._names["receipts"])
         self._producer = confluent_kafka.Producer(
             {
                 "bootstrap.servers": bootstrap,
@@ -57,13 +60,15 @@ class Announcer:
 
     def prepare(self) -> None:
         """Ask the registry for what encoding needs, before anything waits for it."""
-        self._episodes.prepare("EpisodeCompleted")
+        self._episodes.prepare("EpisodeCompleted", "EpisodeWithdrawn")
         self._findings.prepare("QualityFinding")
+        self._receipts.prepare("EpisodeReceipt")
 
     def outlet(self, place: Place) -> Outlet:
         """The producer that announces for a partition; to be opened before what is in flight there is read."""
         transactional_id = f"{self._settings.group}-{place.topic}-{place.partition}"
-        return Outlet(self._settings, self._bootstrap, transactional_id, [self._names["episodes"]])
+        topics = [self._names["episodes"], self._names["receipts"]]
+        return Outlet(self._settings, self._bootstrap, transactional_id, topics)
 
     def publish(self, messages: Sequence[Message], timeout_s: float = 10.0) -> None:
         """Deliver all; raises :class:`BrokerError` when the broker did not acknowledge every one in time."""
@@ -115,6 +120,11 @@ class Announcer:
             row["episode_id"],
         )
         return Message(self._names["episodes"], row["episode_id"].encode(), event, headers, row["episode_id"])
+
+    def receipt(self, row: JsonDict) -> Message:
+        """What the robot of a revision is told; ``row`` as the journal keeps it."""
+        value = self._receipts.encode("EpisodeReceipt", receipt_of(row))
+        return Message(self._names["receipts"], row["robot_id"].encode(), value, (), row["episode_id"])
 
     def finding(self, change: FindingChange, place: Place) -> Message:
         """The announcement of a finding's change."""

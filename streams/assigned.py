@@ -73,6 +73,8 @@ class Assigned:
         #: fetches handed to us; one waits while another is worked on
         self.fetches: asyncio.Queue[Fetch] = asyncio.Queue(maxsize=1)
         self.task: asyncio.Task[Any] | None = None
+        #: judges what was stored before the assignment
+        self.catching_up: asyncio.Task[Any] | None = None
         self.next_offset = 0
         self.committed = -1
         #: monotonic time at which the newest record arrived: idle time runs from here

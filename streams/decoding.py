@@ -18,18 +18,18 @@ class Decoder:
     """Decodes one topic's records and checks once a key that it lies on the partition murmur2 gives it."""
 
     def __init__(self, codec: Codec, partitions: int) -> None:
-        self._codec = codec
+        self.codec = codec
         self._partitions = partitions
         self._placed: dict[bytes, int] = {}
 
     def asks(self, records: Iterable[Any]) -> bool:
         """Whether decoding these may wait for the registry."""
         heads = {raw[1:5] for record in records if (raw := record.value())}
-        return not all(self._codec.knows(int.from_bytes(head, "big")) for head in heads)
+        return not all(self.codec.knows(int.from_bytes(head, "big")) for head in heads)
 
     def decode(self, partition: int, records: Iterable[Any]) -> list[LogRecord | DeadLetter]:
         """In log order; ``records`` as the transport hands them: librdkafka's messages."""
-        decode = self._codec.decode
+        decode = self.codec.decode
         out: list[LogRecord | DeadLetter] = []
         for record in records:
             key, raw = record.key() or b"", record.value() or b""

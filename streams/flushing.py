@@ -1,6 +1,7 @@
 """How effects become durable: in the order of docs/contract.md, repeated until the store and the broker have them.
 
 Every step asks first whether the partition still is ours: what is written for one that was lost meanwhile is dropped.
+What fails for one episode alone is told to its assembler, and the rest goes on.
 """
 
 from __future__ import annotations
@@ -8,36 +9,54 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
-from typing import Any, TypeVar
+from typing import Any
 
-from kinestream.schemas.errors import FencedError
+from kinestream.schemas.codec import Codec
+from kinestream.schemas.errors import FencedError, RefusedError
 from kinestream.streams.announce import Announcer
 from kinestream.streams.assembly.partition import Due
 from kinestream.streams.assembly.values import BlockRow, Closed, FindingChange, JournalRow, JsonDict
 from kinestream.streams.assigned import Assigned
 from kinestream.streams.dead_letters.sending import Bag
+from kinestream.streams.inserting import Inserts, Owned, Subject
 from kinestream.streams.messages import Message
+from kinestream.streams.rereading import Log
 from kinestream.streams.retrying import Retry, line
 from kinestream.streams.store import tables
 from kinestream.streams.store.store import Store, ranked
 
 log = logging.getLogger("kinestream.worker")
-T = TypeVar("T")
-#: Something of a partition: a row or a message, and whose it is.
-Owned = tuple[Assigned, T]
 
 
 class Flush:
     """One round: first what is due everywhere, then the episodes that close."""
 
-    def __init__(self, store: Store, announcer: Announcer, retry: Retry) -> None:
-        self._store, self._announcer, self._retry = store, announcer, retry
+    def __init__(self, store: Store, announcer: Announcer, retry: Retry, source: Log) -> None:
+        self._store, self._announcer, self._retry, self._source = store, announcer, retry, source
+        self._inserts = Inserts(store, retry)
+        #: why nothing more is done for an episode in this round
+        self.failed: dict[Subject, str] = self._inserts.refused
 
     async def durable(self, due: Sequence[Owned[Due]]) -> None:
-        """Dead letters; journal, then blocks, live findings and robots. The watermark may pass once it returns."""
+        """Dead letters; journal, then blocks, live findings and robots; then each ``due`` is confirmed.
+
+        Rows of episodes that failed are no part of it: they stay due, and hold the watermark back.
+        """
         await asyncio.gather(self._bury(due), self._rows(due))
+        for one, d in due:
+            if not one.ownership.lost:
+                self._confirm(one, d)
+
+    def _confirm(self, one: Assigned, due: Due) -> None:
+        bad = {episode_id: text for (whose, episode_id), text in self.failed.items() if whose is one}
+        if bad:
+            due.blocks = [row for row in due.blocks if row.episode_id not in bad]
+            due.closing = [episode_id for episode_id in due.closing if episode_id not in bad]
+        one.assembler.confirm(due)
+        for episode_id, text in bad.items():
+            one.assembler.failed(episode_id, text)
 
     async def _bury(self, due: Sequence[Owned[Due]]) -> None:
         letters = [(one.place, letter) for one, d in due for letter in d.dead_letters]
@@ -47,59 +66,105 @@ class Flush:
     async def _rows(self, due: Sequence[Owned[Due]]) -> None:
         await self._journal([(one, row) for one, d in due for row in d.journal])
         words = {(w["tenant"], w["robot_id"]): (one, (ms, w)) for one, d in due for ms, w in d.robots}
+        blocks = [(one, row) for one, d in due for row in d.blocks]
+        robots = Inserts(self._store, self._retry)  # of no episode: what is refused here is gone, the next comes soon
         await asyncio.gather(
-            self._insert("frame_blocks", self._blocks_table, [(one, row) for one, d in due for row in d.blocks]),
+            self._inserts.insert("frame_blocks", self._blocks_table, blocks, lambda row: row.episode_id),
             self._findings([(one, change) for one, d in due for change in d.findings]),
-            self._insert("robot_live", tables.robot_live, list(words.values())),
+            robots.insert("robot_live", tables.robot_live, list(words.values()), lambda word: str(word[1]["robot_id"])),
         )
 
     async def close(self, closing: Sequence[Owned[str]]) -> None:
         """Seal, store and announce; an episode that is dirty is judged again from its stored blocks."""
         sealed: list[Owned[Closed]] = []
-        done: list[Owned[str]] = []
         for one, episode_id in closing:
-            episode = one.assembler.episodes[episode_id]
-            key = (episode.stored_day, episode.robot_id, episode_id)
-            rows = await self._retry.call("read blocks", self._store.blocks, [key]) if episode.dirty else None
-            try:
-                closed = one.assembler.seal(episode_id, rows)
-            except Exception as problem:  # a metric that fails on this episode; its neighbours go on
-                log.exception("cannot close episode %s", episode_id)
-                one.assembler.failed(episode_id, repr(problem))
-                continue
-            done.append((one, episode_id))
+            closed = await self._seal(one, episode_id)
             if closed is not None:
                 sealed.append((one, closed))
+        await self._quarantine([(one, closed) for one, closed in sealed if closed.rewind])
         await self._findings([(one, change) for one, closed in sealed for change in closed.findings])
-        outbox = [(one, self._outbox(closed)) for one, closed in sealed]
+        outbox = [(one, row) for one, closed in sealed if (row := self._outbox(one, closed)) is not None]
         await self._journal(outbox)
         await self._announce(outbox)
-        for one, episode_id in done:
-            if not one.ownership.lost:
+        lost_causes = {(one, closed.episode_id) for one, closed in sealed if closed.rewind}
+        for one, episode_id in closing:
+            if one.ownership.lost:
+                continue
+            if (one, episode_id) not in self.failed:
                 one.assembler.announced(episode_id)
+            elif (one, episode_id) in lost_causes:
+                log.critical("episode %s is quarantined and cannot even be stored as that", episode_id)
+                one.assembler.announced(episode_id)
+            else:
+                one.assembler.failed(episode_id, self.failed[one, episode_id])
+
+    async def _seal(self, one: Assigned, episode_id: str) -> Closed | None:
+        episode = one.assembler.episodes[episode_id]
+        key = (episode.stored_day, episode.robot_id, episode_id)
+        rows = await self._retry.call("read blocks", self._store.blocks, [key]) if episode.dirty else None
+        try:
+            return one.assembler.seal(episode_id, rows)
+        except Exception as problem:  # a metric that fails on this episode; its neighbours go on
+            log.exception("cannot close episode %s", episode_id)
+            self.failed[one, episode_id] = repr(problem)
+            return None
 
     async def repeat(self, one: Assigned, outbox: Sequence[JournalRow]) -> None:
         """After a crash: everything behind journal CLOSED again, byte for byte, then the tombstones."""
         await self._announce([(one, row) for row in outbox])
-        await self._journal([(one, one.assembler.tombstone(row.episode_id, row.stored_day)) for row in outbox])
+        done = [row for row in outbox if (one, row.episode_id) not in self.failed]
+        await self._journal([(one, one.assembler.tombstone(row.episode_id, row.stored_day)) for row in done])
 
-    def _outbox(self, closed: Closed) -> JournalRow:
-        row = closed.journal
-        return replace(row, phase="CLOSED", closed=closed.row, event=self._announcer.event_bytes(closed))
+    # -- steps ------------------------------------------------------------------
+
+    async def _quarantine(self, sealed: Sequence[Owned[Closed]]) -> None:
+        """The raw records of what is given up go to the dead letters before anything else."""
+        for one, closed in sealed:
+            assert closed.rewind is not None
+            codec: Codec = one.decoder.codec
+            start = codec.decode(closed.journal.start).value["episode_id"]  # a stream's chunks bear its own name
+            ids, count, (first, last) = frozenset((closed.episode_id, start)), 0, closed.rewind
+            text = f"episode {closed.episode_id} is quarantined: {closed.journal.facts['error']}"
+            while first <= last:
+                given = (one.place, (first, last), ids, codec, text)
+                letters, first = await self._retry.call("read the log again", self._source.letters, *given)
+                bag = Bag([(one.place, letter) for letter in letters])
+                await self._retry.call("deliver dead letters", self._announcer.letters.deliver, bag)
+                count += len(letters)
+            log.error("%s; %d records are dead letters now", text, count)
+
+    def _outbox(self, one: Assigned, closed: Closed) -> JournalRow | None:
+        try:
+            return replace(closed.journal, phase="CLOSED", closed=closed.row, event=self._announcer.event_bytes(closed))
+        except Exception as problem:  # a value no event can hold is this episode's alone
+            log.exception("cannot announce episode %s", closed.episode_id)
+            self.failed[one, closed.episode_id] = repr(problem)
+            return None
 
     async def _announce(self, outbox: Sequence[Owned[JournalRow]]) -> None:
-        if not outbox:
-            return
-        rows = [(one, _episode_row(row, one.generation)) for one, row in outbox]
-        await self._insert("episodes", tables.episodes, rows)
-        voices: dict[Assigned, list[Message]] = {}
-        for one, row in outbox:
-            voices.setdefault(one, []).append(self._announcer.episode(row.closed, row.event))
-        await asyncio.gather(*(self._publish(one, messages) for one, messages in voices.items()))
+        """Episode rows, then event and receipt of each, in one transaction a partition."""
+        rows = [(one, row) for one, row in outbox if (one, row.episode_id) not in self.failed]
+        await self._inserts.insert("episodes", _episodes_table, [(one, (one, row)) for one, row in rows], _id_of)
+        voices: dict[Assigned, list[JournalRow]] = {}
+        for one, row in rows:
+            if (one, row.episode_id) not in self.failed:
+                voices.setdefault(one, []).append(row)
+        await asyncio.gather(*(self._publish(one, some) for one, some in voices.items()))
 
-    async def _publish(self, one: Assigned, messages: Sequence[Message]) -> None:
+    async def _publish(self, one: Assigned, rows: Sequence[JournalRow]) -> None:
         """In one transaction, so that readers see all or nothing of it, and nothing of an owner that was replaced."""
+        messages = [self._announcer.episode(row.closed, row.event) for row in rows]
+        messages += [self._announcer.receipt(row.closed) for row in rows]
+        try:
+            await self._say(one, messages)
+        except RefusedError as problem:
+            if len(rows) == 1:
+                self.failed[one, rows[0].episode_id] = line(problem)
+            else:
+                for row in rows:
+                    await self._publish(one, [row])
 
+    async def _say(self, one: Assigned, messages: Sequence[Message]) -> None:
         def attempt() -> None:
             if one.ownership.holds():
                 one.outlet.publish(messages)
@@ -122,40 +187,30 @@ class Flush:
         return True
 
     async def _journal(self, rows: Sequence[Owned[JournalRow]]) -> None:
-        await self._insert("journal", _journal_table, [(one, (one, row)) for one, row in rows])
+        await self._inserts.insert("journal", _journal_table, [(one, (one, row)) for one, row in rows], _id_of)
 
     async def _findings(self, changes: Sequence[Owned[FindingChange]]) -> None:
         if changes:
             messages = [self._announcer.finding(change, one.place) for one, change in changes]
             await asyncio.gather(
-                self._insert("findings", tables.findings, changes),
+                self._inserts.insert("findings", tables.findings, changes, lambda c: str(c.episode["episode_id"])),
                 self._retry.call("announce findings", self._announcer.publish, messages),
             )
 
     def _blocks_table(self, rows: Sequence[BlockRow]) -> Any:
         return tables.frame_blocks(rows, self._store.scratch)  # rounds never overlap: one table at a time
 
-    async def _insert(self, table: str, build: Callable[[list[Any]], Any], rows: Sequence[Owned[Any]]) -> None:
-        if not rows:
-            return
 
-        def attempt() -> None:
-            ours = _still(rows)
-            if ours:
-                self._store.insert(table, build(ours))
-
-        await self._retry.call(f"write {table}", attempt)
-
-
-def _still(rows: Iterable[Owned[T]]) -> list[T]:
-    """Those of partitions that still are ours; raises :class:`BrokerError` while that is not known."""
-    rows = list(rows)
-    held = {one: one.ownership.holds() for one in {one for one, _ in rows}}
-    return [row for one, row in rows if held[one]]
+def _id_of(row: Owned[JournalRow]) -> str:
+    return row[1].episode_id
 
 
 def _journal_table(rows: Sequence[Owned[JournalRow]]) -> Any:
     return tables.journal([ranked(row, one.term) for one, row in rows], [one.place for one, _ in rows])
+
+
+def _episodes_table(rows: Sequence[Owned[JournalRow]]) -> Any:
+    return tables.episodes([_episode_row(row, one.generation) for one, row in rows])
 
 
 def _episode_row(row: JournalRow, generation: int) -> JsonDict:

@@ -26,6 +26,8 @@ from kinestream.streams.decoding import Decoder
 from kinestream.streams.flushing import Flush
 from kinestream.streams.judging import JUDGES
 from kinestream.streams.lookups import Lookups
+from kinestream.streams.recovery import Recovery
+from kinestream.streams.rereading import Log
 from kinestream.streams.retrying import Retry
 from kinestream.streams.store.store import Store
 from kinestream.streams.transport.fetch import Fetch
@@ -46,6 +48,7 @@ class Worker:
         store: Store,
         announcer: Announcer,
         registry: Registry,
+        source: Log,
         *,
         cluster_id: str,
         partitions: Mapping[str, int],
@@ -67,6 +70,8 @@ class Worker:
         self._guarded = guarded
         self.retry = Retry()
         self._lookups = Lookups(store, self.retry)
+        self._recovery = Recovery(store, announcer, self.retry)
+        self._source = source
         self._wake = asyncio.Event()
         self._drained = asyncio.Condition()
         self._flushing = asyncio.Lock()
@@ -117,27 +122,20 @@ class Worker:
             one = self.assigned.pop(key, None)
             if one is not None:
                 one.ownership.lost = True
-                if one.task is not None:
-                    one.task.cancel()
+                for task in (one.task, one.catching_up):
+                    if task is not None:
+                        task.cancel()
                 while not one.fetches.empty():  # else a fetch that waits for its turn would hold up all partitions
                     one.fetches.get_nowait()
         async with self._drained:
             self._drained.notify_all()
 
     async def _load(self, one: Assigned) -> None:
-        # First of all: from here on nobody else can announce for it, so what is read now stays true.
-        await self.retry.call("open the outlet", one.outlet.open)
-        one.term = max(one.term, 1 + await self.retry.call("read the journal", self.store.term, one.place))
-        codec = self._codecs[one.place.topic]
-        open_, outbox = await self.retry.call("read the journal", self.store.in_flight, one.place, codec)
-        await Flush(self.store, self.announcer, self.retry).repeat(one, outbox)
-        for loaded in open_:
-            key = (loaded.stored_day, loaded.start.value["robot_id"], loaded.episode_id)
-            rows = await self.retry.call("read blocks", self.store.blocks, [key])
-            one.assembler.restore(loaded, rows)
-        if open_ or outbox:
-            log.info("%s-%d: %d episodes in flight restored, %d announcements repeated",
-                     one.place.topic, one.place.partition, len(open_), len(outbox))  # fmt: skip
+        await self._recovery.load(one, self._codecs[one.place.topic], self._flush())
+        one.catching_up = asyncio.create_task(self._guarded("catching up", partial(self._recovery.catch_up, one)))
+
+    def _flush(self) -> Flush:
+        return Flush(self.store, self.announcer, self.retry, self._source)
 
     # -- fetches ----------------------------------------------------------------
 
@@ -230,15 +228,13 @@ class Worker:
             ours = [one for one in self.assigned.values() if one.ready.is_set()]
             for one in ours:
                 self._pass_idle_time(one)
-            flush = Flush(self.store, self.announcer, self.retry)
+            flush = self._flush()
             # Under pressure partial blocks go too: no time passes for a log that is held back, so none would age.
             pressed = self.inflight_bytes() >= self.settings.inflight_bytes
             taken = [(one, one.assembler.take(everything=pressed)) for one in ours]
             await flush.durable(taken)
-            taken = [(one, due) for one, due in taken if not one.ownership.lost]
-            for one, due in taken:
-                one.assembler.confirm(due)
-            await flush.close([(one, episode_id) for one, due in taken for episode_id in due.closing])
+            closing = [(one, i) for one, due in taken if not one.ownership.lost for i in due.closing]
+            await flush.close(closing)
             for one in ours:
                 if one.assembler.requeued and not one.ownership.lost:
                     async with one.lock:

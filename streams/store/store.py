@@ -14,13 +14,15 @@ from typing import Any, Final
 
 import numpy as np
 import pyarrow as pa
+from clickhouse_connect.driver.exceptions import DatabaseError
 
 from kinestream.schemas.codec import Codec
 from kinestream.schemas.content_hash import BLOCK
+from kinestream.schemas.errors import RefusedError, StoreError
 from kinestream.schemas.layout import JOINT_CHANNELS
 from kinestream.schemas.settings import Settings
 from kinestream.streams.assembly.values import BlockRow, JournalRow, Loaded, Place, Word
-from kinestream.streams.store.client import connect
+from kinestream.streams.store.client import connect, is_passing
 from kinestream.streams.store.tables import Scratch
 
 _EPOCH = date(1970, 1, 1)
@@ -47,7 +49,27 @@ class Store:
         self.scratch = Scratch()
 
     def insert(self, table: str, rows: pa.Table) -> None:
-        """Durable when it returns; may raise what :func:`kinestream.streams.store.client.is_passing` tells apart."""
+        """Durable when it returns.
+
+        Raises :class:`RefusedError` for rows the store will never take, :class:`StoreError` where it takes none into
+        this table (its columns, the account), and what :func:`is_passing` knows while it is away, slow or full.
+        """
+        try:
+            self._send(table, rows)
+        except DatabaseError as problem:
+            if is_passing(problem):
+                raise
+            self._try_empty(table, rows)
+            raise RefusedError(f"{table} does not take a row: {problem}") from problem
+
+    def _try_empty(self, table: str, rows: pa.Table) -> None:
+        """A table that does not even take no rows at all is the trouble, not the rows."""
+        try:
+            self._client.insert_arrow(table, rows.schema.empty_table())
+        except DatabaseError as problem:
+            raise StoreError(f"table {table} takes no rows: {problem}") from problem
+
+    def _send(self, table: str, rows: pa.Table) -> None:
         if self._client.write_compression:
             self._client.insert_arrow(table, rows)
             return
@@ -80,7 +102,7 @@ class Store:
         )
         return int(self.query(sql, _where(place))[0]["version"]) >> TERM_SHIFT
 
-    def in_flight(self, place: Place, codec: Codec) -> tuple[list[Loaded], list[JournalRow]]:
+    def in_flight(self, place: Place, codec: Codec) -> tuple[list[Loaded], list[tuple[JournalRow, Loaded]]]:
         """The journal of a partition: episodes that are open, and those closed but perhaps not yet announced."""
         sql = (
             f"SELECT {_FACTS}, version, phase, closed, event FROM journal FINAL WHERE cluster_id = {{cluster:String}}"
@@ -88,7 +110,7 @@ class Store:
         )
         rows = self.query(sql, _where(place))
         open_ = [_loaded(row, codec) for row in rows if row["phase"] != b"CLOSED"]
-        return open_, [_journal(row) for row in rows if row["phase"] == b"CLOSED"]
+        return open_, [(_journal(row), _loaded(row, codec)) for row in rows if row["phase"] == b"CLOSED"]
 
     def blocks(self, keys: Sequence[Key], only: Iterable[int] = ()) -> list[BlockRow]:
         """Rows of ``frame_blocks`` of these episodes, whole, ascending, the newest of each block."""
