@@ -161,3 +161,10 @@ def test_a_worker_whose_topics_are_not_there_ends_and_says_so(kafka_pipeline: Pi
     worker = kafka_pipeline.start(wait=False)
     assert worker.wait(40) == 70
     assert "motion.nobody.frames.v1" in kafka_pipeline.log()
+
+
+def test_a_store_that_refuses_the_account_ends_the_worker_with_one_clear_line(pipeline: Pipeline) -> None:
+    pipeline.extra = {"KINESTREAM_CLICKHOUSE_PASSWORD": "wrong"}
+    worker = pipeline.start(wait=False)
+    assert worker.wait(40) == 70
+    assert "refuses account 'writer': set KINESTREAM_CLICKHOUSE_USER and _PASSWORD" in pipeline.log()
