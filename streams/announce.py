@@ -27,6 +27,7 @@ from kinestream.streams.dead_letters.form import iso
 from kinestream.streams.dead_letters.sending import DeadLetterSender
 from kinestream.streams.messages import Message
 from kinestream.streams.outlet import Outlet
+from kinestream.streams.rereading import Log
 from kinestream.streams.store.tables import finding_version
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -42,6 +43,8 @@ class Announcer:
         self._names = {topic.entity: topic_name(topic, settings.tenant) for topic in (EPISODES, FINDINGS, RECEIPTS)}
         self.letters = DeadLetterSender(settings, bootstrap)
         self._settings, self._bootstrap = settings, bootstrap
+        #: the log once more, for what a quarantine puts into the dead letters
+        self.source = Log(bootstrap)
         self._episodes = Codec(registry, self._names["episodes"])
         self._findings = Codec(registry, self._names["findings"])
         self._receipts = Codec(registry, self._names["receipts"])

@@ -25,7 +25,6 @@ from kinestream.streams.assigned import Membership
 from kinestream.streams.cluster import describe
 from kinestream.streams.measuring import MeasuredAnnouncer, MeasuredStore
 from kinestream.streams.pages import Pages
-from kinestream.streams.rereading import Log
 from kinestream.streams.retrying import Retry
 from kinestream.streams.transport import Fetch, FetchSchema
 from kinestream.streams.verify_background import BackgroundVerifier
@@ -104,7 +103,6 @@ async def _make_worker() -> Worker:
         store,
         announcer,
         registry,
-        Log(bootstrap),
         cluster_id=cluster_id,
         partitions=partitions,
         commit=commit,

@@ -22,7 +22,6 @@ from kinestream.streams.assigned import Assigned
 from kinestream.streams.dead_letters.sending import Bag
 from kinestream.streams.inserting import Inserts, Owned, Subject
 from kinestream.streams.messages import Message
-from kinestream.streams.rereading import Log
 from kinestream.streams.retrying import Retry, line
 from kinestream.streams.store import tables
 from kinestream.streams.store.store import Store, ranked
@@ -33,8 +32,8 @@ log = logging.getLogger("kinestream.worker")
 class Flush:
     """One round: first what is due everywhere, then the episodes that close."""
 
-    def __init__(self, store: Store, announcer: Announcer, retry: Retry, source: Log) -> None:
-        self._store, self._announcer, self._retry, self._source = store, announcer, retry, source
+    def __init__(self, store: Store, announcer: Announcer, retry: Retry) -> None:
+        self._store, self._announcer, self._retry = store, announcer, retry
         self._inserts = Inserts(store, retry)
         #: why nothing more is done for an episode in this round
         self.failed: dict[Subject, str] = self._inserts.refused
@@ -127,7 +126,7 @@ class Flush:
             text = f"episode {closed.episode_id} is quarantined: {closed.journal.facts['error']}"
             while first <= last:
                 given = (one.place, (first, last), ids, codec, text)
-                letters, first = await self._retry.call("read the log again", self._source.letters, *given)
+                letters, first = await self._retry.call("read the log again", self._announcer.source.letters, *given)
                 bag = Bag([(one.place, letter) for letter in letters])
                 await self._retry.call("deliver dead letters", self._announcer.letters.deliver, bag)
                 count += len(letters)

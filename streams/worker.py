@@ -27,7 +27,6 @@ from kinestream.streams.flushing import Flush
 from kinestream.streams.judging import JUDGES
 from kinestream.streams.lookups import Lookups
 from kinestream.streams.recovery import Recovery
-from kinestream.streams.rereading import Log
 from kinestream.streams.retrying import Retry
 from kinestream.streams.store.store import Store
 from kinestream.streams.transport.fetch import Fetch
@@ -48,7 +47,6 @@ class Worker:
         store: Store,
         announcer: Announcer,
         registry: Registry,
-        source: Log,
         *,
         cluster_id: str,
         partitions: Mapping[str, int],
@@ -71,7 +69,6 @@ class Worker:
         self.retry = Retry()
         self._lookups = Lookups(store, self.retry)
         self._recovery = Recovery(store, announcer, self.retry)
-        self._source = source
         self._wake = asyncio.Event()
         self._drained = asyncio.Condition()
         self._flushing = asyncio.Lock()
@@ -135,7 +132,7 @@ class Worker:
         one.catching_up = asyncio.create_task(self._guarded("catching up", partial(self._recovery.catch_up, one)))
 
     def _flush(self) -> Flush:
-        return Flush(self.store, self.announcer, self.retry, self._source)
+        return Flush(self.store, self.announcer, self.retry)
 
     # -- fetches ----------------------------------------------------------------
 
