@@ -4,6 +4,7 @@ from hypothesis import settings
 
 pytest_plugins = [
     "tests.plugins.broker",
+    "tests.plugins.members",
     "tests.plugins.mockbroker",
     "tests.plugins.recordings",
     "tests.plugins.spool",

@@ -54,7 +54,7 @@ class Joining:
             "group.id": self.group,
             "enable.auto.commit": False,
             "allow.auto.create.topics": False,
-            "log_level": 2,
+            "log_level": 1,  # what ends a client is told by an error, too
             "log.connection.close": False,
             "logger": _LIBRARY_LOG,
             # A broker that is back is found within a second; the default goes up to ten.
@@ -73,7 +73,8 @@ class Joining:
             # A fifth worker takes what it must and no more; what stays is not even paused.
             "partition.assignment.strategy": "cooperative-sticky",
             "session.timeout.ms": int(self.session_s * 1000),
-            "heartbeat.interval.ms": int(self.session_s * 200),
+            # A rebalance is learnt from a heartbeat, and a sticky one takes two.
+            "heartbeat.interval.ms": int(self.session_s * 100),
             "max.poll.interval.ms": int(max(self.max_poll_s, self.session_s) * 1000),
             # Where to begin without an offset, or with one the log no longer has, is decided in starting.py.
             "auto.offset.reset": "error",

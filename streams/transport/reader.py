@@ -42,6 +42,8 @@ _LOST_PLACE: Final = frozenset(
         KafkaError.OFFSET_OUT_OF_RANGE,
     }
 )
+#: Errors after which librdkafka does nothing more.
+_ENDS: Final = frozenset({KafkaError._FATAL, KafkaError.FENCED_INSTANCE_ID})
 _MISSING: Final = frozenset({KafkaError.UNKNOWN_TOPIC_OR_PART, KafkaError._UNKNOWN_TOPIC})
 
 
@@ -146,6 +148,8 @@ class LogReader:
             while not self.stopping.is_set():
                 self._read(client)
             self._commits.finish(client, 1.0)
+        except Exception as problem:
+            self._failed(problem)  # first of all: closing a client that was fenced may take for ever
         finally:
             self.stopping.set()
             client.close()
@@ -302,7 +306,7 @@ class LogReader:
             self._on_error(error)
 
     def _on_error(self, error: KafkaError) -> None:
-        if error.code() == KafkaError.FENCED_INSTANCE_ID or error.fatal():
+        if error.code() in _ENDS or error.fatal():
             raise _fatal(error, self._joining)
         self._say_away(error.str())
 

@@ -1,0 +1,72 @@
+"""Decisions of the transport that need no broker: where to begin, what is behind, who may join."""
+
+from __future__ import annotations
+
+import time
+
+import pytest
+
+from kinestream.schemas.errors import SettingError
+from kinestream.schemas.settings import Settings
+from kinestream.streams.transport.holding import Holding
+from kinestream.streams.transport.joining import Joining
+from kinestream.streams.transport.starting import Start, decide
+
+
+@pytest.mark.parametrize(
+    ("wanted", "first", "end", "start"),
+    [
+        (None, 0, 10, Start(0)),
+        (None, 5, 10, Start(5)),
+        (7, 5, 10, Start(7)),
+        (5, 5, 5, Start(5)),
+        (10, 5, 10, Start(10)),
+        (3, 5, 10, Start(5, gap=2)),
+        (3, 10, 10, Start(10, gap=7)),
+        (12, 5, 10, Start(10, lost_tail=2)),
+    ],
+)
+def test_reading_begins_at_the_committed_offset_or_where_the_log_allows(
+    wanted: int | None, first: int, end: int, start: Start
+) -> None:
+    assert decide(wanted, first, end) == start
+
+
+def test_an_idle_log_is_proven_only_by_an_answer_that_found_nothing_new() -> None:
+    holding = Holding(generation=1, start=5, committed=5)
+    assert holding.idle_since(0) == -1.0, "nobody was asked yet"
+    holding.answer = (5, 100.0)
+    assert holding.idle_since(0) == 100.0
+    holding.answer = (7, 101.0)
+    assert holding.idle_since(5) == -1.0, "two records wait in the log"
+    holding.handed = 7
+    assert holding.idle_since(5) == -1.0, "they were handed on, and not processed"
+    assert holding.idle_since(7) == 101.0
+
+
+def test_lag_is_what_was_not_handed_on_and_the_age_of_what_was() -> None:
+    holding = Holding(generation=1, start=5, committed=5)
+    holding.end = 9
+    assert (holding.lag().messages, holding.lag().seconds) == (4, 0.0)
+    holding.handed, holding.newest_ms = 8, int((time.time() - 30) * 1000)
+    assert holding.lag().messages == 1
+    assert 29 < holding.lag().seconds < 60
+    holding.handed = 9
+    assert (holding.lag().messages, holding.lag().seconds) == (0, 0.0)
+
+
+@pytest.mark.parametrize("instance_id", ["", "  "])
+def test_an_empty_static_id_is_refused(instance_id: str) -> None:
+    with pytest.raises(SettingError, match="KINESTREAM_INSTANCE_ID"):
+        Joining("127.0.0.1:1", "g", instance_id)
+
+
+def test_the_poll_interval_is_never_below_the_session() -> None:
+    member = Joining("127.0.0.1:1", "g", "a", session_s=60, max_poll_s=10).member()
+    assert member["max.poll.interval.ms"] == member["session.timeout.ms"] == 60_000
+
+
+@pytest.mark.parametrize("variable", ["KINESTREAM_LANE", "KINESTREAM_ON_LOG_GAP"])
+def test_a_lane_or_decision_that_does_not_exist_is_refused(variable: str) -> None:
+    with pytest.raises(SettingError, match=variable):
+        Settings.from_env({variable: "sideways"})
