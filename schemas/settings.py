@@ -181,11 +181,16 @@ class Settings:
             values[name] = _parse(variable, text, type(known[name].default))
         values.setdefault("registry", env.get("SCHEMA_REGISTRY_URL", ""))
         settings = cls(**values)
-        for name, allowed in _CHOICES.items():
-            if getattr(settings, name) not in allowed:
-                given = f"{PREFIX}{name.upper()}={getattr(settings, name)!r}"
-                raise SettingError(f"{given}: allowed are {', '.join(allowed)}")
+        for name in _CHOICES:
+            check_choice(name, getattr(settings, name), f"{PREFIX}{name.upper()}")
         return settings
+
+
+def check_choice(name: str, value: str, said: str) -> str:
+    """``value``, if setting ``name`` may have it; ``said`` is what a person wrote it after."""
+    if value not in _CHOICES[name]:
+        raise SettingError(f"{said}={value!r}: allowed are {', '.join(_CHOICES[name])}")
+    return value
 
 
 def _parse(variable: str, text: str, kind: type) -> Any:

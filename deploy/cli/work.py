@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -16,17 +16,21 @@ def register(app: typer.Typer) -> None:
     app.command()(work)
 
 
-def work() -> None:
+def work(
+    lane: Annotated[str, typer.Option(help="Which frames it reads: live, bulk or both.", show_default="both")] = "",
+) -> None:
     """Run one worker until Ctrl-C; it shares the partitions with those that run already."""
     import os
     import sys
-    from dataclasses import fields
+    from dataclasses import fields, replace
 
     from kinestream.deploy.cli.output import working
     from kinestream.deploy.local.stack import Stack
-    from kinestream.schemas.settings import PREFIX, Settings
+    from kinestream.schemas.settings import PREFIX, Settings, check_choice
 
     settings = Settings.from_env()
+    if lane:
+        settings = replace(settings, lane=check_choice("lane", lane, "--lane"))
     found = Stack(settings).for_workers()
     _check(found)
     mine = worker_settings(settings, found)
