@@ -7,7 +7,7 @@ import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from difflib import get_close_matches
-from functools import cache
+from functools import cache, lru_cache
 from importlib import import_module
 from importlib.resources import files
 from math import isfinite
@@ -34,7 +34,7 @@ class RuleSet:
     thresholds: Mapping[str, float]
 
 
-@cache
+@lru_cache(maxsize=1024)  # skills are what robots say: any text
 def load_rules(model_id: str = "", skill: str = "", subtask: str = "") -> RuleSet:
     """The committed rules; an overlay of the model, the skill or ``<skill>.<subtask>`` applies where its file exists.
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from functools import lru_cache
 from typing import Any, Final
 
 import numpy as np
@@ -32,26 +33,34 @@ JUDGES: Final[Mapping[str, Callable[[Mapping[str, Any], Layout], EpisodeJudge]]]
 
 def context_of(start: Mapping[str, Any], layout: Layout) -> Context:
     """What is known before the first frame. ``start``: the fields of an EpisodeStart."""
-    model = find_model(start["model_id"])
-    unknown = np.full(len(layout.joints), np.nan)
-    limits = model.limits(layout.joints) if model else None
     return Context(
         episode_id=start["episode_id"],
-        joints=layout.joints,
-        channels=tuple((c.name, c.width) for c in layout.channels),
-        lower=limits.lower if limits else unknown,
-        upper=limits.upper if limits else unknown,
-        velocity=limits.velocity if limits else unknown,
-        model_known=model is not None,
         nominal_rate_hz=start["nominal_rate_hz"],
         stamp_resolution_ns=start["stamp_resolution_ns"],
-        prismatic=_of_type(model, layout, "prismatic"),
-        continuous=_of_type(model, layout, "continuous"),
-        effort=limits.effort if limits else None,
-        model_joints=model.joint_names if model else (),
-        channel_units={c.name: c.unit for c in layout.channels},
-        element_names={c.name: c.element_names for c in layout.channels if c.element_names},
+        **_known(start["model_id"], layout),
     )
+
+
+@lru_cache(maxsize=1024)
+def _known(model_id: str, layout: Layout) -> dict[str, Any]:
+    """What all takes of a robot have in common; its arrays are shared and never written."""
+    model = find_model(model_id)
+    unknown = np.full(len(layout.joints), np.nan)
+    limits = model.limits(layout.joints) if model else None
+    return {
+        "joints": layout.joints,
+        "channels": tuple((c.name, c.width) for c in layout.channels),
+        "lower": limits.lower if limits else unknown,
+        "upper": limits.upper if limits else unknown,
+        "velocity": limits.velocity if limits else unknown,
+        "model_known": model is not None,
+        "prismatic": _of_type(model, layout, "prismatic"),
+        "continuous": _of_type(model, layout, "continuous"),
+        "effort": limits.effort if limits else None,
+        "model_joints": model.joint_names if model else (),
+        "channel_units": {c.name: c.unit for c in layout.channels},
+        "element_names": {c.name: c.element_names for c in layout.channels if c.element_names},
+    }
 
 
 def _of_type(model: RobotModel | None, layout: Layout, kind: str) -> np.ndarray[Any, np.dtype[np.bool_]] | None:

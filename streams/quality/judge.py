@@ -29,7 +29,6 @@ class EpisodeJudge:
     __slots__ = (
         "_arrivals",
         "_board",
-        "_core",
         "_first_row",
         "_jumps",
         "_last_row",
@@ -46,13 +45,13 @@ class EpisodeJudge:
         """``core``: only T1, T2, T4-T6, T11, I1, I3, I8, E6; the other metrics have no rows then."""
         self.context = context
         self.rules = rules
-        self._core = core
         self.span = Span()
         self._timing = Timing(context, rules)
         self._missing = Missing()
         self._limits = Limits(context, rules)
         self._jumps = Jumps(context, rules)
-        self._board = Board(context, rules)
+        #: the metrics beyond the core; None: not asked for
+        self._board = None if core else Board(context, rules)
         self._arrivals = Arrivals(context, rules)
         self._others = tuple(channel for channel in context.channels if channel[0] != "position")
         # the first and the last position, float32 (J,): what a merge and the next fetch connect to
@@ -88,7 +87,7 @@ class EpisodeJudge:
             self._move(shop, bench, frames, shortest_ns, starts)
             self._last_row[:] = position[-1]
         self._missing.look(frames, self._others)
-        if not self._core:
+        if self._board is not None:
             self._board.add(frames)
             if frames.broker_ns is not None:
                 self._arrivals.add(frames.seq, frames.t_ns, frames.broker_ns)
@@ -110,7 +109,7 @@ class EpisodeJudge:
     @property
     def rule_version(self) -> str:
         """The rules, and that not all metrics were asked for."""
-        return f"{self.rules.version}+core" if self._core else self.rules.version
+        return f"{self.rules.version}+core" if self._board is None else self.rules.version
 
     def live(self, delivery: Delivery) -> list[Finding]:
         """All findings that hold now (provisional); ``delivery.expected`` counts to the frontier."""
@@ -128,7 +127,7 @@ class EpisodeJudge:
             found += self._limits.findings(context, span, live)
         if self._jumps.joints:
             found += self._jumps.findings(context, span)
-        if self._core:
+        if self._board is None:
             return found
         # a jump is a spike to its neighbours: one fault, one finding
         jumps = {finding.joint for finding in found if finding.metric == "I8"}
@@ -150,7 +149,7 @@ class EpisodeJudge:
         metrics += self._missing.values(context, span, by_metric.get("I1", []))
         metrics += self._limits.values(context, span, by_metric.get("I3", []))
         metrics += self._jumps.values(context, span, by_metric.get("I8", []))
-        if not self._core:
+        if self._board is not None:
             metrics += self._board.values(span, by_metric)
             metrics += self._arrivals.values(delivery, by_metric)
             metrics.append(outcome_value(delivery))
@@ -179,7 +178,8 @@ class EpisodeJudge:
         else:
             self._timing, self._missing, self._limits = later._timing, later._missing, later._limits
             self._jumps, self._first_row, self.span = later._jumps, later._first_row, copy(other)
-        self._board.merge(later._board)
+        if self._board is not None and later._board is not None:
+            self._board.merge(later._board)
         self._last_row = later._last_row
 
     def _join(self, later: EpisodeJudge) -> None:

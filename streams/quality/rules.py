@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
-from functools import cache
+from functools import lru_cache
 
 from kinestream.schemas.errors import RulesError
 from kinestream.schemas.rulebook import RuleSet, load_rules
@@ -130,7 +130,7 @@ def rules_of(given: RuleSet) -> Rules:
     return Rules(given.version, given.required, given.classes, **given.thresholds)  # type: ignore[arg-type]
 
 
-@cache
+@lru_cache(maxsize=1024)  # skills are what robots say: any text
 def rules_for(model_id: str, skill: str = "", subtask: str = "") -> Rules:
     """The rules of an episode: the global ones, and what its model, skill and subtask change."""
     return rules_of(load_rules(model_id, skill, subtask))
