@@ -202,6 +202,8 @@ async def flushing() -> None:
     _worker = await guarded("starting", _make_worker)
     _worker.flush_took = pages.measures.flush_s.observe
     lean.settle()
+    if settings.lane == "bulk":
+        lean.give_way(settings.bulk_nice)
     _started.set()
     await guarded("flushing", worker().run)
 

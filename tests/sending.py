@@ -7,7 +7,7 @@ from typing import Any
 
 import confluent_kafka
 
-from kinestream.schemas.catalogue import FRAMES, topic_name
+from kinestream.schemas.catalogue import FRAMES, Topic, topic_name
 from tests.assembling import CODEC
 from tests.plugins.broker import Broker
 
@@ -18,10 +18,10 @@ def encode(record: str, value: Any) -> bytes:
 
 
 class RawSender:
-    """Messages to the live lane, in order, keyed by robot."""
+    """Messages to one lane, in order, keyed by robot."""
 
-    def __init__(self, broker: Broker) -> None:
-        self.topic = topic_name(FRAMES, broker.tenant)
+    def __init__(self, broker: Broker, topic: Topic = FRAMES) -> None:
+        self.topic = topic_name(topic, broker.tenant)
         self._producer = confluent_kafka.Producer(
             {"bootstrap.servers": broker.bootstrap, "partitioner": "murmur2_random", "enable.idempotence": True}
         )

@@ -93,8 +93,8 @@ def frames_topic(settings: Settings) -> str:
     return topic_name(FRAMES, settings.tenant)
 
 
-def publish(settings: Settings, messages: Iterable[Message]) -> tuple[int, int]:
-    """Send all and wait until the broker has them; how many there were, and their bytes."""
+def publish(settings: Settings, messages: Iterable[Message], topic: str = "") -> tuple[int, int]:
+    """Send all, to ``topic`` or the live lane, and wait until the broker has them; how many there were, their bytes."""
     producer = Producer(
         {
             "bootstrap.servers": settings.kafka,
@@ -107,7 +107,7 @@ def publish(settings: Settings, messages: Iterable[Message]) -> tuple[int, int]:
             "log_level": 3,
         }
     )
-    topic, count, size = frames_topic(settings), 0, 0
+    topic, count, size = topic or frames_topic(settings), 0, 0
     for key, value in messages:
         while True:
             try:

@@ -52,7 +52,8 @@ class Stage:
 
     def workers(self) -> list[str]:
         """Workers that should be running: the stack's, and those that joined."""
-        own = worker_names(Remembered.load(self.stack.home).workers)
+        memory = Remembered.load(self.stack.home)
+        own = worker_names(memory.workers, bulk=memory.bulk)
         return [*own, *self.crew.names("worker")]
 
     def pid(self, name: str) -> int:
@@ -132,7 +133,7 @@ def own_settings(settings: Settings, folder: Path) -> Settings:
 def _claim_ports(settings: Settings, workers: int) -> None:
     """Ports by the system: those that ``up`` prefers are for a person's own stack."""
     settings.home.mkdir()
-    names = ("broker", "inside", "registry", "store", *worker_names(workers))
+    names = ("broker", "inside", "registry", "store", *worker_names(workers, bulk=True))
     kind = "test" if settings.broker == "test" else "kafka"  # ports of another kind would be forgotten
     Remembered(broker=kind, ports={name: free_port() for name in names}).save(settings.home)
 

@@ -18,12 +18,14 @@ Chunks = Annotated[str, typer.Option("--chunk", help="Frames a chunk, one or sev
 FLOOR_SPOOL = 50_000
 #: What this stage must reach (docs/performance.md): frames a CPU-second at 64 a chunk, and MB.
 FLOOR_FRAMES, FLOOR_WORKER_MB, FLOOR_STACK_MB = 300_000, 400, 1500
+#: Milliseconds from end mark to event that 99 of 100 live takes keep below beside a bulk upload.
+FLOOR_EVENT_MS = 500
 
 
 def register(app: typer.Typer) -> None:
     """Add the commands."""
     group = typer.Typer(help="Measure, each figure beside its peer in the same run.", no_args_is_help=True)
-    for command in (codec, judge, spool, worker, recovery, memory):
+    for command in (codec, judge, spool, worker, recovery, memory, lanes):
         group.command()(command)
     app.add_typer(group, name="bench")
 
@@ -186,6 +188,36 @@ def memory(
     say(f"the worker {of}: {found.worker_mb:,.0f} MB, before {found.worker_idle_mb:,.0f} (floor {FLOOR_WORKER_MB})")
     say(f"at most, reading them as fast as it can: {found.worker_peak_mb:,.0f} MB")
     say(f"the stack: {found.stack_mb:,.0f} MB (floor {FLOOR_STACK_MB:,})")
+
+
+def lanes(
+    robots: Annotated[int, typer.Option(min=1, help="Live robots, 100 Hz each.")] = 20,
+    seconds: Annotated[float, typer.Option(min=5, help="How long live takes begin, each time.")] = 40.0,
+    frames: Annotated[int, typer.Option(min=2000, help="Frames of the bulk upload.")] = 2_000_000,
+    as_json: Json = False,
+) -> None:
+    """Live event latency without and beside a bulk upload at full speed, and the rate the bulk lane reaches."""
+    from kinestream.deploy.bench.lanes import measure_lanes
+    from kinestream.deploy.bench.machine import machine
+    from kinestream.deploy.bench.site import site
+    from kinestream.deploy.cli.output import emit_json, say, table, working
+    from kinestream.schemas.settings import Settings
+
+    with working("measuring the lanes") as progress, site(Settings.from_env(), progress, workers=1) as place:
+        found = measure_lanes(place, robots, seconds, frames, progress)
+    if as_json:
+        emit_json({"bench": "lanes", **machine(), **asdict(found), "floor_event_p99_ms": FLOOR_EVENT_MS})
+        return
+    rows = [
+        (name, f"{one.latency_ms.samples}", f"{one.latency_ms.p50}", f"{one.latency_ms.p99}", f"{one.unannounced}")
+        for name, one in (("alone", found.alone), ("beside a bulk upload", found.beside))
+    ]
+    table((f"{robots} live robots", "takes", "event p50, ms", "p99, ms", "without event"), rows)
+    sent, judged = _big(found.upload_frames_per_s), _big(found.bulk_frames_per_s)
+    say(f"bulk: {sent} frames/s to the broker, {judged} to the verdict")
+    p99 = found.beside.latency_ms.p99
+    reached = "reached" if p99 is not None and p99 < FLOOR_EVENT_MS else "NOT reached"
+    say(f"floor: p99 below {FLOOR_EVENT_MS} ms beside the upload, {reached}")
 
 
 def parse_sizes(text: str) -> list[int]:

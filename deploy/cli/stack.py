@@ -22,7 +22,9 @@ def register(app: typer.Typer) -> None:
 
 
 def up(
-    workers: Annotated[int, typer.Option(min=0, help="Stream workers to run.")] = 1,
+    workers: Annotated[
+        int, typer.Option(min=0, help="Stream workers to run; on Apache Kafka one more reads bulk uploads.")
+    ] = 1,
 ) -> None:
     """Start broker, registry, store and workers on this machine, and wait until they are healthy."""
     from kinestream.deploy.cli.output import say, working

@@ -17,7 +17,9 @@ def register(app: typer.Typer) -> None:
 
 
 def work(
-    lane: Annotated[str, typer.Option(help="Which frames it reads: live, bulk or both.", show_default="both")] = "",
+    lane: Annotated[
+        str, typer.Option(help="Which frames it reads: live, bulk or both (live beside a worker-bulk, else both).")
+    ] = "",
 ) -> None:
     """Run one worker until Ctrl-C; it shares the partitions with those that run already."""
     import os
@@ -29,9 +31,9 @@ def work(
     from kinestream.schemas.settings import PREFIX, Settings, check_choice
 
     settings = Settings.from_env()
-    if lane:
-        settings = replace(settings, lane=check_choice("lane", lane, "--lane"))
-    found = Stack(settings).for_workers()
+    stack = Stack(settings)
+    settings = replace(settings, lane=check_choice("lane", lane or stack.lane(), "--lane"))
+    found = stack.for_workers()
     _check(found)
     mine = worker_settings(settings, found)
     with working("starting") as note:

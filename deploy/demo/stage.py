@@ -14,7 +14,7 @@ from dataclasses import dataclass, fields, replace
 from kinestream.deploy.demo.floor import FleetProcess
 from kinestream.deploy.demo.listening import Listener
 from kinestream.deploy.demo.stored import FindingsWatcher, Reader
-from kinestream.deploy.local.ports import Remembered
+from kinestream.deploy.local.ports import Remembered, worker_names
 from kinestream.deploy.local.process import free_port, wait_until
 from kinestream.deploy.local.services import Services
 from kinestream.deploy.local.stack import Progress, Stack
@@ -97,7 +97,7 @@ def _claim(settings: Settings) -> None:
         )
     if not remembered.ports:
         home.mkdir(parents=True, exist_ok=True)
-        ports = {name: free_port() for name in ("broker", "inside", "registry", "store", "worker")}
+        ports = {name: free_port() for name in ("broker", "inside", "registry", "store", *worker_names(1, bulk=True))}
         kind = "test" if settings.broker == "test" else "kafka"  # ports of another kind would be forgotten
         replace(remembered, broker=kind, ports=ports).save(home)
 

@@ -13,14 +13,26 @@ from kinestream.schemas.errors import StackError
 from kinestream.schemas.settings import Settings
 
 #: Preferred ports: away from the usual 9092, 8081, 8123 and 6066, which often belong to somebody.
-PREFERRED: Final = {"broker": 19092, "inside": 19093, "registry": 18081, "store": 18123, "worker": 16066}
+PREFERRED: Final = {
+    "broker": 19092,
+    "inside": 19093,
+    "registry": 18081,
+    "store": 18123,
+    "worker": 16066,
+    "worker-bulk": 16065,
+}
+#: The worker of the bulk lane.
+BULK: Final = "worker-bulk"
 #: The setting that pins a service's port.
 _PINS: Final = {"broker": "kafka_port", "registry": "registry_port", "store": "store_port", "worker": "worker_port"}
 
 
 @dataclass(frozen=True, slots=True)
 class Remembered:
-    """What is kept in ``stack.json``: kind of broker, ports by service, workers, the supervisor's socket, quotas."""
+    """What is kept in ``stack.json``: kind of broker, ports by service, workers, the supervisor's socket, quotas.
+
+    With ``bulk`` the ``workers`` read the live lane, and one more, :data:`BULK`, the other.
+    """
 
     broker: str = ""
     ports: dict[str, int] = field(default_factory=dict)
@@ -29,6 +41,7 @@ class Remembered:
     #: bytes that the broker's topics may take, and that stay free on the disk (deploy/local/disk.py); 0 = not known
     broker_bytes: int = 0
     keep_free: int = 0
+    bulk: bool = False
 
     @classmethod
     def load(cls, home: Path) -> Remembered:
@@ -53,12 +66,20 @@ class Remembered:
 
 def _added(name: str) -> bool:
     """Fields that files of an earlier version lack."""
-    return name in ("broker_bytes", "keep_free")
+    return name in ("broker_bytes", "keep_free", "bulk")
 
 
-def worker_names(count: int) -> list[str]:
-    """``worker``, ``worker-2``, ``worker-3`` ...: stable when the count changes."""
-    return ["worker", *(f"worker-{number}" for number in range(2, count + 1))][:count]
+def worker_names(count: int, *, bulk: bool = False) -> list[str]:
+    """``worker``, ``worker-2``, ``worker-3`` ...: stable when the count changes; with ``bulk`` one more beside them."""
+    names = ["worker", *(f"worker-{number}" for number in range(2, count + 1))][:count]
+    return [*names, BULK] if names and bulk else names
+
+
+def lane_of(name: str, remembered: Remembered, settings: Settings) -> str:
+    """What a worker of the stack reads: "live", "bulk" or "both"."""
+    if not remembered.bulk:
+        return settings.lane
+    return "bulk" if name == BULK else "live"
 
 
 def is_worker(name: str) -> bool:
@@ -101,5 +122,7 @@ def _pinned(name: str, settings: Settings) -> int:
 
 
 def _preferred(name: str) -> int:
+    if name in PREFERRED:
+        return PREFERRED[name]
     base, _, number = name.partition("-")
-    return PREFERRED[base] + (int(number) - 1 if number else 0)
+    return PREFERRED.get(base, 0) + int(number) - 1 if number.isdecimal() else 0

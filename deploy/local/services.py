@@ -11,7 +11,7 @@ from pathlib import Path
 from kinestream.deploy.local import health
 from kinestream.deploy.local.guard import closed
 from kinestream.deploy.local.jars import cache_folder
-from kinestream.deploy.local.ports import Remembered, worker_names
+from kinestream.deploy.local.ports import Remembered, lane_of, worker_names
 from kinestream.deploy.local.supervise import Program
 from kinestream.schemas.settings import PREFIX, Settings
 
@@ -47,10 +47,10 @@ class Service:
     program: Program | None = None
 
 
-def service_names(settings: Settings, workers: int) -> list[str]:
+def service_names(settings: Settings, workers: int, *, bulk: bool = False) -> list[str]:
     """The services this machine must run itself; what a setting names elsewhere is left out."""
     elsewhere = {"broker": settings.kafka, "registry": settings.registry, "store": settings.clickhouse}
-    return [*(name for name, url in elsewhere.items() if not url), *worker_names(workers)]
+    return [*(name for name, url in elsewhere.items() if not url), *worker_names(workers, bulk=bulk)]
 
 
 def addresses(settings: Settings, remembered: Remembered) -> Services:
@@ -80,7 +80,7 @@ def services(settings: Settings, remembered: Remembered, home: Path) -> list[Ser
             _python("faust", "-A", "kinestream.streams.app", "worker"),
             Program(name, 40),
         )
-        for name in worker_names(remembered.workers)
+        for name in worker_names(remembered.workers, bulk=remembered.bulk)
     ]
     registry = _python(
         "kinestream.deploy.local.registry", "--port", str(ports.get("registry", 0)), "--tenant", settings.tenant
@@ -116,6 +116,7 @@ def worker_environment(settings: Settings, remembered: Remembered, name: str, ho
         clickhouse=where.clickhouse,
         home=home,
         worker_port=remembered.ports[name],
+        lane=lane_of(name, remembered, settings),
         # empty: the worker makes one from host and port, which stay; a name of ours could meet another stack's
         instance_id=settings.instance_id and f"{settings.instance_id}-{name}",
     )

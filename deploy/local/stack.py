@@ -119,6 +119,11 @@ class Stack:
         """Like :meth:`services`, with the listener of our own broker that stays when robots are refused."""
         return replace(self.services(), kafka=inside_address(self.settings, Remembered.load(self.home)))
 
+    def lane(self) -> str:
+        """What a further worker reads: the live lane, where the stack has a worker for the other one."""
+        beside = Remembered.load(self.home).bulk and self.settings.lane == "both"
+        return "live" if beside else self.settings.lane
+
     def logged(self) -> list[str]:
         """Names of the services whose output is in ``logs/``, the supervisor's own included."""
         found = services(self.settings, Remembered.load(self.home), self.home)
@@ -144,8 +149,10 @@ class Stack:
             memory = replace(memory, ports={name: port for name, port in memory.ports.items() if name != "broker"})
         guard.reopen(self.home)
         mine = shares(self.home, self.settings)
-        memory = replace(memory, broker=kind, workers=workers, broker_bytes=mine.broker, keep_free=mine.keep_free)
-        names = [*service_names(self.settings, workers), *(["inside"] if kind == "kafka" else [])]
+        bulk = self._two_lanes(kind)
+        memory = replace(memory, broker=kind, workers=workers, bulk=bulk)
+        memory = replace(memory, broker_bytes=mine.broker, keep_free=mine.keep_free)
+        names = [*service_names(self.settings, workers, bulk=bulk), *(["inside"] if kind == "kafka" else [])]
         memory = choose_ports(memory, [n for n in names if n != "broker" or kind == "kafka"], self.settings)
         test_broker_address(self.home).unlink(missing_ok=True)
         supervisor.start(self._programs(memory), foreground=foreground)
@@ -157,7 +164,8 @@ class Stack:
         if workers == memory.workers:
             return memory
         _check_workers(memory.broker, workers)
-        new = worker_names(workers)[memory.workers :]
+        before = worker_names(memory.workers, bulk=memory.bulk)
+        new = [name for name in worker_names(workers, bulk=memory.bulk) if name not in before]
         memory = replace(choose_ports(memory, new, self.settings), workers=workers)
         supervisor.update(self._programs(memory))
         memory.save(self.home)
@@ -190,6 +198,12 @@ class Stack:
             progress(f"using the test broker, in memory only: what it holds is gone when it stops ({problem})")
             return "test"
         return "kafka"
+
+    def _two_lanes(self, kind: str) -> bool:
+        """Whether live and bulk get workers of their own: not on the test broker, whose groups have one member."""
+        if self.settings.lane != "both":
+            return False
+        return kind == "kafka" or (kind == "elsewhere" and self.broker() == "kafka")
 
     def _start_services(self, memory: Remembered, supervisor: Supervisor, progress: Progress) -> Services:
         for one in services(self.settings, memory, self.home):

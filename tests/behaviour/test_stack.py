@@ -111,17 +111,18 @@ def test_what_is_killed_is_started_again(settings: Settings) -> None:
     assert process.wait_until(back, 30)
 
 
-def test_a_worker_that_is_killed_is_started_again(settings: Settings, kafka_broker: Broker) -> None:
+def test_the_worker_of_each_lane_is_started_again_when_it_is_killed(settings: Settings, kafka_broker: Broker) -> None:
     tenant = kafka_broker.tenant
     stack = Stack(replace(settings, kafka=kafka_broker.bootstrap, tenant=tenant, group=tenant))
     stack.up(workers=1)
-    before = stack.status()[-1]
-    assert (before.name, before.healthy) == ("worker", True)
-    os.kill(before.pid or 0, signal.SIGKILL)
+    workers = stack.status()[-2:]
+    assert [(one.name, one.healthy) for one in workers] == [("worker", True), ("worker-bulk", True)]
+    pids = {one.pid or 0 for one in workers}
+    for pid in pids:
+        os.kill(pid, signal.SIGKILL)
 
     def back() -> bool:
-        worker = stack.status()[-1]
-        return worker.healthy and worker.pid != before.pid
+        return all(one.healthy and one.pid not in pids for one in stack.status()[-2:])
 
     assert process.wait_until(back, 60)
 

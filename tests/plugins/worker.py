@@ -40,6 +40,7 @@ class Pipeline:
     folder: Path
     group: str = field(default_factory=lambda: f"g{uuid.uuid4().hex[:8]}")
     extra: dict[str, str] = field(default_factory=dict)
+    lanes: dict[str, str] = field(default_factory=dict)
     running: dict[str, subprocess.Popen[bytes]] = field(default_factory=dict)
     ports: dict[str, int] = field(default_factory=dict)
 
@@ -59,6 +60,7 @@ class Pipeline:
             "KINESTREAM_HOME": str(self.folder / name),
             # The test broker knows no static members: a killed worker is missed only when its session ends.
             **({"KINESTREAM_SESSION_S": "3"} if self.broker.kind == "test" else {}),
+            **({"KINESTREAM_LANE": self.lanes[name]} if name in self.lanes else {}),
             **self.extra,
         }
 

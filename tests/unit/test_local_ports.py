@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from kinestream.deploy.local import process
-from kinestream.deploy.local.ports import PREFERRED, Remembered, choose_ports, worker_names
+from kinestream.deploy.local.ports import PREFERRED, Remembered, choose_ports, lane_of, worker_names
 from kinestream.schemas.errors import StackError
 from kinestream.schemas.settings import Settings
 
@@ -23,7 +23,7 @@ def stranger() -> Iterator[int]:
 
 
 def test_every_service_gets_a_port_of_its_own() -> None:
-    names = [*PREFERRED, "worker-2", "worker-3"]
+    names = [*PREFERRED, "worker-2", "worker-3", "worker-of-another-kind"]
     ports = choose_ports(Remembered(), names, Settings()).ports
     assert list(ports) == names
     assert len(set(ports.values())) == len(names)
@@ -49,6 +49,14 @@ def test_workers_keep_their_names_when_their_number_changes() -> None:
     assert worker_names(0) == []
     assert worker_names(1) == ["worker"]
     assert worker_names(3) == ["worker", "worker-2", "worker-3"]
+    assert worker_names(2, bulk=True) == ["worker", "worker-2", "worker-bulk"]
+    assert worker_names(0, bulk=True) == []
+
+
+def test_with_a_worker_for_bulk_the_numbered_ones_read_the_live_lane() -> None:
+    two, one = Remembered(bulk=True), Remembered()
+    assert [lane_of(name, two, Settings()) for name in worker_names(2, bulk=True)] == ["live", "live", "bulk"]
+    assert [lane_of("worker", one, Settings(lane=lane)) for lane in ("both", "bulk")] == ["both", "bulk"]
 
 
 def test_what_is_remembered_is_read_back(tmp_path: Path) -> None:
