@@ -43,7 +43,7 @@ def inspect(folder: Path, settings: Settings) -> SpoolState:
     """Look into one spool; raises :class:`SpoolError` for a folder that is none."""
     tables = Tables(folder / TABLES)
     try:
-        rows = tables.episodes()
+        rows = [row for row in tables.episodes() if not row.done]
         redo = {row.key for row in rows if tables.redo(row.key)}
         owner = {name: str(tables.fact(name, "")) for name in ("tenant", "robot_id", "model_id")}
     finally:

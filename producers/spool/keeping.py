@@ -36,7 +36,7 @@ class Keeping:
         self._receipts, self._topic, self._keep_s = receipts, topic, keep_s
         self._written: dict[int, tuple[int, int]] = {}
         self._looked_s = self._asked_s = float("-inf")
-        self._removing: deque[Parcel] = deque()
+        self._removing = deque(parcel for parcel in parcels.values() if parcel.done)
         self._busy = False
         #: whether the hub writes receipts; None = nobody was asked yet
         self.has_receipts: bool | None = None
@@ -101,7 +101,7 @@ class Keeping:
         if receipt.whole:
             if receipt.status != "COMPLETE":
                 log.warning("the hub has episode %s as %s", parcel.id, receipt.status)
-            self._finish(parcel)
+            parcel.received = True
         elif parcel.whole_s and time.monotonic() - parcel.whole_s > _SPEAKS_AFTER_S:
             self._send_again(parcel, receipt)
         # else it was written before all that was sent arrived: another one follows
@@ -124,6 +124,8 @@ class Keeping:
     # -- time -------------------------------------------------------------
     def _age(self, parcel: Parcel, now: float) -> None:
         """Frames go so long after their acknowledgement, counted from this boot's start at the earliest."""
+        if parcel.received and not parcel.unsent:
+            self._finish(parcel)
         if parcel.done or (parcel.ended and parcel.freed >= parcel.records):
             return
         if not parcel.marks or parcel.marks[-1][1] < parcel.acked:
@@ -154,6 +156,8 @@ class Keeping:
         self._writer.do(work, then)
 
     def _finish(self, parcel: Parcel) -> None:
+        if parcel.done:
+            return
         parcel.done = True
         self._removing.append(parcel)
         self._remove_next()

@@ -28,7 +28,7 @@ def spool_codec() -> Codec:
 
 def close_orphans(tables: Tables) -> list[str]:
     """Write the end mark of every episode that has none: ABORTED, with number and hash of what is here; their ids."""
-    orphans = [row for row in tables.episodes() if not row.ended]
+    orphans = [row for row in tables.episodes() if not row.ended and not row.done]
     for row in orphans:
         end = spool_codec().encode("EpisodeEnd", end_of(tables, row))
         tables.transaction(lambda row=row, end=end: _add_end(tables, row, end))  # type: ignore[misc]

@@ -51,6 +51,8 @@ class Parcel:
     freed: int = 0
     #: status of the latest receipt that was not whole
     receipt: str = ""
+    #: the hub has it whole, though something of it may still be unsent
+    received: bool = False
     #: its receipt is here: it is being removed
     done: bool = False
 
@@ -65,6 +67,7 @@ class Parcel:
             acked_bytes=row.acked_bytes,
             redo=redo,
             receipt=row.receipt,
+            done=row.done,
         )
 
     @property

@@ -55,7 +55,11 @@ def promised(spool_dir: Path | str) -> dict[str, PromisedEpisode]:
     tables = Tables(path)
     try:
         found: list[PromisedEpisode] = []
-        tables.transaction(lambda: found.extend(_episode(tables, row) for row in tables.episodes()), immediate=False)
+
+        def read() -> None:
+            found.extend(_episode(tables, row) for row in tables.episodes() if not row.done)
+
+        tables.transaction(read, immediate=False)
         return {episode.episode_id: episode for episode in found}
     finally:
         tables.close()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import sqlite3
 import time
 from collections.abc import Callable
@@ -21,6 +22,15 @@ log = logging.getLogger("kinestream.robot")
 #: Bytes set aside so that on a full disk a take can be ended and what the hub has can be removed.
 BALLAST_BYTES: Final = 8_000_000
 _BALLAST: Final = "ballast"
+
+
+def _allocate(path: Path) -> None:
+    """Make a file of BALLAST_BYTES whose room is really taken."""
+    with path.open("wb") as file:
+        if hasattr(os, "posix_fallocate"):
+            os.posix_fallocate(file.fileno(), 0, BALLAST_BYTES)
+        else:
+            file.write(bytes(BALLAST_BYTES))
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,7 +122,7 @@ class Spool:
         path = self.folder / _BALLAST
         try:
             if not path.exists() or path.stat().st_size < BALLAST_BYTES:
-                path.write_bytes(bytes(BALLAST_BYTES))
+                _allocate(path)
         except OSError:
             path.unlink(missing_ok=True)
             return False

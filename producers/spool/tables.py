@@ -24,6 +24,7 @@ _PAGE: Final = 16_384
 _CHECKPOINT: Final = 256
 #: Free pages at which the file is made smaller, and by how many at a time.
 _FREE, _GIVE_BACK = 4096, 512
+_DONE: Final = "WHOLE"
 _N: Final = (1 << 32) - 1
 
 #: Schema ids of end marks: an episode's last record.
@@ -60,13 +61,18 @@ class EpisodeRow:
     #: records the broker acknowledged, from the first on without a hole
     acked: int
     acked_bytes: int
-    #: status of the latest receipt that was not whole
+    #: status of the latest receipt that was not whole; WHOLE = it is being removed
     receipt: str
 
     @property
     def whole(self) -> bool:
         """Ended, and acknowledged to the end."""
         return self.ended and self.acked == self.records
+
+    @property
+    def done(self) -> bool:
+        """The hub has it whole: what is still here of it is on its way out."""
+        return self.receipt == _DONE
 
 
 @dataclass(frozen=True, slots=True)
@@ -203,6 +209,7 @@ class Tables:
 
     def forget(self, key: int, most: int) -> tuple[int, bool]:
         """Remove up to ``most`` records of an episode, with the last all that is known of it: bytes, and if gone."""
+        self.set_receipt(key, _DONE)  # a crash between two pieces must not leave half a take
         bounds = (key << 32, (key + 1) << 32)
         freed = self._remove(key, "FROM records WHERE id >= ? AND id < ? ORDER BY id LIMIT ?", (*bounds, most))
         run = self._connection.execute

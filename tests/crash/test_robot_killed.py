@@ -54,7 +54,7 @@ def test_every_promised_frame_of_a_robot_killed_again_and_again_arrives_once(moc
         "r1", model_id="m1", joints=["a"], kafka=mock_broker.bootstrap, spool=tmp_path, settings=Settings()
     ) as r:
         r.flush(20)
-    ends = check_arrived(mock_broker, kept)
+    ends = check_arrived(mock_broker, promised(tmp_path))
     assert sum(end["error_cause"] == PROCESS_DIED for end in ends.values()) >= KILLS - 1
     assert {id_: end["content_hash"] for id_, end in ends.items()} == {id_: e.content_hash for id_, e in kept.items()}
     numbers = [episode.episode_no for episode in kept.values()]

@@ -195,6 +195,23 @@ def test_an_outage_of_any_length_takes_no_memory(tmp_path: Path):
     assert grown < 15_000_000
 
 
+def test_a_take_that_was_being_removed_is_removed_on_and_no_longer_promised(tmp_path: Path):
+    """A crash between two pieces of a removal must not leave half a take."""
+    with robot(tmp_path / "spool") as sender:
+        with sender.episode() as episode:
+            episode.send_many(*motion(300))
+        wait_until(lambda: episode.accepted == 300, 5, "promised")
+    tables = Tables(tmp_path / "spool" / TABLES)
+    (row,) = tables.episodes()
+    tables.transaction(lambda: tables.forget(row.key, 4))
+    tables.close()
+    assert promised(tmp_path / "spool") == {}
+    assert inspect(tmp_path / "spool", Settings()).unsent_episodes == 0
+    with robot(tmp_path / "spool") as sender:
+        assert sender.buffered_bytes == 0
+        wait_until(lambda: sender.spool_bytes == 0, 5, "the rest goes")
+
+
 def test_flush_names_what_the_broker_does_not_have_and_where_it_is(tmp_path: Path):
     with robot(tmp_path / "spool") as sender:
         episode = sender.episode()
