@@ -19,7 +19,7 @@ from kinestream.streams.dead_letters.form import headers_of
 log = logging.getLogger("kinestream.worker")
 
 #: Letters handed to the producer at once: what is repeated, at most, when the broker goes away.
-BATCH: Final = 2000
+BATCH: Final = 10_000
 #: Seconds until the producer gives a letter back as not delivered; the caller then tries again.
 ANSWER_S: Final = 5.0
 #: The most librdkafka allows: the topic's own limit decides, and it counts what is left after compression.
