@@ -12,6 +12,7 @@ from kinestream.schemas.codec import Codec
 from kinestream.schemas.errors import DecodeError
 from kinestream.schemas.reasons import DeadLetterReason
 from kinestream.streams.assembly.values import DeadLetter, LogRecord
+from kinestream.streams.transport.fetch import Packed
 
 
 class Decoder:
@@ -34,6 +35,8 @@ class Decoder:
         for record in records:
             key, raw = record.key() or b"", record.value() or b""
             try:
+                if not raw and isinstance(record, Packed):
+                    raise DecodeError(DeadLetterReason.OVERSIZE, f"cannot be unpacked: {record.text}")
                 if self._place(key) != partition:
                     said = f"key {key[:200]!r} belongs to partition {self._place(key)}, not {partition}"
                     raise DecodeError(DeadLetterReason.WRONG_PARTITION, said)

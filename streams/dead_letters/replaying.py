@@ -12,6 +12,7 @@ from confluent_kafka import KafkaError, KafkaException, Producer
 
 from kinestream.schemas.catalogue import FRAMES, FRAMES_BULK, topic_name
 from kinestream.schemas.errors import BrokerError
+from kinestream.schemas.reasons import DeadLetterReason
 from kinestream.schemas.settings import Settings
 from kinestream.streams.dead_letters.form import REPLAYED, Letter, headers_back
 from kinestream.streams.dead_letters.reading import Choice, DeadLetters, Scan, in_log_order
@@ -76,6 +77,8 @@ class Replayer:
     def _may_go(self, letter: Letter, done: Replay) -> bool:
         if letter.omitted:
             done.refused[letter.id] = f"its {letter.omitted} bytes fitted into no letter"
+        elif letter.reason == DeadLetterReason.OVERSIZE and letter.key is None:
+            done.refused[letter.id] = "it could not be unpacked: its bytes are only where they were"
         elif letter.source.topic not in self._allowed:
             done.refused[letter.id] = f"topic {letter.source.topic!r} takes no frames"
         return letter.id not in done.refused

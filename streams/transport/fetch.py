@@ -27,6 +27,35 @@ class Fetch:
     size: int
 
 
+@dataclass(frozen=True, slots=True)
+class Packed:
+    """Stands in a fetch for a record that could not be unpacked, with the methods of librdkafka's messages.
+
+    ``at`` is its offset, ``at_ms`` the time of the record before it, ``text`` what librdkafka said.
+    """
+
+    at: int
+    at_ms: int
+    text: str
+
+    def offset(self) -> int:
+        """Where it stands in the log."""
+        return self.at
+
+    def timestamp(self) -> tuple[int, int]:
+        """Its own is packed as well."""
+        return 0, self.at_ms
+
+    def key(self) -> None:
+        """Nobody knows."""
+
+    def value(self) -> None:
+        """Nobody knows."""
+
+    def headers(self) -> None:
+        """Nobody knows."""
+
+
 class FetchSchema(faust.Schema):
     """Passes the fetch through as the event's value: decoding is the agent's, once, in numpy."""
 

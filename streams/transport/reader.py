@@ -19,7 +19,7 @@ from faust.types import TP
 from kinestream.schemas.errors import BrokerError, KinestreamError, SettingError
 from kinestream.streams.transport.asking import Asking, offsets_at
 from kinestream.streams.transport.commits import Commits, generation_of
-from kinestream.streams.transport.fetch import Fetch
+from kinestream.streams.transport.fetch import Fetch, Packed
 from kinestream.streams.transport.holding import Holding, Holdings
 from kinestream.streams.transport.identity import Identity, known_partitions
 from kinestream.streams.transport.joining import Joining
@@ -187,11 +187,17 @@ class LogReader:
 
     def _by_partition(self, client: Consumer, messages: list[Any]) -> dict[TP, list[Any]]:
         found: dict[tuple[str, int], list[Any]] = {}
+        passed: set[tuple[str, int]] = set()
         for message in messages:
+            key = (message.topic(), message.partition())
+            if message.error() is not None and message.error().code() == KafkaError._BAD_COMPRESSION:
+                if key not in passed and (packed := self._pass_over(client, TP(*key), message, found.get(key, []))):
+                    found.setdefault(key, []).append(packed)
+                passed.add(key)
+                continue
             if message.error() is not None:
                 self._on_bad_message(client, message)
                 continue
-            key = (message.topic(), message.partition())
             if key in found:
                 found[key].append(message)
             else:
@@ -295,6 +301,18 @@ class LogReader:
             holding.start, holding.handed = start.offset, -1
 
     # -- trouble --------------------------------------------------------------
+
+    def _pass_over(self, client: Consumer, tp: TP, message: Any, before: list[Any]) -> Packed | None:
+        """What unpacks to more than librdkafka takes (100 MB) would be asked for again for ever: read on behind it."""
+        holding = self.holdings.get(tp)
+        if holding is None:
+            return None
+        # The error names the first record of a batch; of its others there is one error each.
+        at = max(message.offset(), holding.position, before[-1].offset() + 1 if before else 0)
+        client.incremental_unassign([TopicPartition(*tp)])
+        client.incremental_assign([TopicPartition(*tp, at + 1)])
+        newest_ms = before[-1].timestamp()[1] if before else holding.newest_ms
+        return Packed(at, max(newest_ms, 0), message.error().str())
 
     def _on_bad_message(self, client: Consumer, message: Any) -> None:
         error = message.error()

@@ -174,9 +174,16 @@ def test_the_largest_message_and_what_unpacks_to_more_are_kept_byte_for_byte(kaf
     assert reader.one(by_reason["OVERSIZE"].id)[1].value() == packed
     assert replayer(pipeline).replay(Choice(reasons=frozenset({"OVERSIZE"}))).sent == 1
     pipeline.wait_for(lambda: sorted(one.attempts for one, _ in letters(pipeline)) == [1, 1, 2])
-    take = Take()
-    RawSender(pipeline.broker).send(*take.whole())
+    # A few kilobytes that unpack to more than the consumer takes: their bytes stay in the source topic.
+    take, sender = Take(), RawSender(pipeline.broker)
+    whole = take.whole()
+    sender.send(*whole[:16])
+    assert produce(pipeline, b"\1" + bytes(150 * MAX_MESSAGE_BYTES), "zstd")
+    sender.send(*whole[16:])
     pipeline.wait_for(lambda: status_of(pipeline, take.id) == "COMPLETE")
+    (bomb,) = pipeline.wait_for(lambda: [one for one, _ in letters(pipeline) if "unpacked: Decomp" in one.text])
+    assert (bomb.reason, bomb.source.offset, bomb.key) == ("OVERSIZE", 19, None)
+    assert bomb.id in replayer(pipeline).replay(Choice(ids=frozenset({bomb.id}))).refused
 
 
 def noise_of(count: int) -> bytes:
@@ -185,7 +192,7 @@ def noise_of(count: int) -> bytes:
 
 def produce(pipeline: Pipeline, value: bytes, compression: str = "none") -> bool:
     """Whether the broker took it."""
-    settings = {"bootstrap.servers": pipeline.broker.bootstrap, "message.max.bytes": 100_000_000}
+    settings = {"bootstrap.servers": pipeline.broker.bootstrap, "message.max.bytes": 1_000_000_000}
     settings["partitioner"] = "murmur2_random"
     producer = confluent_kafka.Producer({**settings, "compression.type": compression})
     problems: list[Any] = []
