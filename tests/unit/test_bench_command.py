@@ -49,3 +49,12 @@ def test_a_wrong_size_is_one_line_and_exit_code_2():
     assert done.stdout == ""
     assert done.stderr.startswith("error: --chunk 'x'")
     assert len(done.stderr.splitlines()) == 1
+
+
+def test_the_spool_is_measured_at_every_size_and_way():
+    done = kinestream("spool", "--json", "--chunk", "10", "--frames", "3000", "--repeats", "1")
+    assert done.returncode == 0, done.stderr
+    figures = json.loads(done.stdout)["figures"]
+    ways = [(one["chunk"], one["call"], one["durable"]) for one in figures]
+    assert ways == [(10, "send_many", "process"), (10, "send_many", "power"), (10, "send", "process")]
+    assert all(one["frames_per_cpu_s"] > 0 and one["promised_s"] > 0 for one in figures)
