@@ -155,6 +155,8 @@ class Settings:
     lane: str = "both"
     #: nice value of a worker of the bulk lane once it has started, so that the live one goes first; 0 = no other
     bulk_nice: int = 10
+    #: least seconds between two inserts of a worker of the bulk lane: between them the store is the live lane's
+    bulk_flush_s: float = 0.5
     #: when the log starts after the committed offset: "go-on" (read what is left, count the gap) or "stop"
     on_log_gap: str = "go-on"
     #: metrics a worker judges by: "all", or "core" (T1 T2 T4 T5 T6 T11 I1 I3 I8 E6), a fraction of the CPU

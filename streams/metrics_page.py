@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass
 from typing import Final
 
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
@@ -30,8 +31,17 @@ _COUNTED: Final = (
 )
 
 
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """What the transport counts as a whole: messages since its start, and bytes now."""
+
+    gap_messages: int = 0
+    lost_tail_messages: int = 0
+    waiting_bytes: int = 0
+
+
 class WorkerCollector(Collector):
-    """The figures of one worker; ``positions`` and ``gap_messages`` are the transport's word."""
+    """The figures of one worker; ``positions`` and ``reading`` are the transport's word."""
 
     def __init__(
         self,
@@ -39,10 +49,10 @@ class WorkerCollector(Collector):
         measures: Measures,
         watchdog: Watchdog,
         positions: Callable[[], Mapping[Key, Position]],
-        gap_messages: Callable[[], int],
+        reading: Callable[[], Reading],
     ) -> None:
         self._worker, self._measures, self._watchdog = worker, measures, watchdog
-        self._positions, self._gap_messages = positions, gap_messages
+        self._positions, self._reading = positions, reading
 
     def collect(self) -> Iterator[Metric]:
         """All families, taken together."""
@@ -108,8 +118,17 @@ class WorkerCollector(Collector):
         text = "Episodes whose content hash was computed again from the store."
         yield CounterMetricFamily("kinestream_verified_episodes", text, m.verified)
         yield CounterMetricFamily("kinestream_verify_mismatches", "Of these, those that differ.", m.mismatches)
+        yield from self._log()
+
+    def _log(self) -> Iterator[Metric]:
+        reading = self._reading()
         text = "Messages the log had lost before they were read."
-        yield CounterMetricFamily("kinestream_log_gap_messages", text, self._gap_messages())
+        yield CounterMetricFamily("kinestream_log_gap_messages", text, reading.gap_messages)
+        text = "Messages that were read, and that a broker which came back no longer had."
+        yield CounterMetricFamily("kinestream_lost_tail_messages", text, reading.lost_tail_messages)
+        yield GaugeMetricFamily(
+            "kinestream_waiting_bytes", "Read, and not yet taken by an agent.", reading.waiting_bytes
+        )
 
 
 def page(collector: WorkerCollector, measures: Measures) -> bytes:

@@ -14,7 +14,7 @@ from faust.web import Request, Response, View
 from kinestream.schemas.settings import Settings
 from kinestream.streams.health import Key, Position, Sample, Watchdog
 from kinestream.streams.measuring import Measures
-from kinestream.streams.metrics_page import CONTENT_TYPE, WorkerCollector, page, unready
+from kinestream.streams.metrics_page import CONTENT_TYPE, Reading, WorkerCollector, page, unready
 from kinestream.streams.worker import Worker
 
 #: Seconds between two looks of the watchdog.
@@ -66,9 +66,7 @@ class Pages:
         if worker is None:
             return view.bytes(b"", content_type=CONTENT_TYPE)
         if self._collector is None:
-            self._collector = WorkerCollector(
-                worker, self.measures, self._watchdog, self._positions, self._gap_messages
-            )
+            self._collector = WorkerCollector(worker, self.measures, self._watchdog, self._positions, self._reading)
         return view.bytes(page(self._collector, self.measures), content_type=CONTENT_TYPE)
 
     def _positions(self) -> Mapping[Key, Position]:
@@ -82,8 +80,9 @@ class Pages:
             found[key] = Position(one.next_offset, lag, mark if mark >= 0 else one.next_offset, one.ready.is_set())
         return found
 
-    def _gap_messages(self) -> int:
-        return int(getattr(self._app.consumer, "log_gap_messages", 0))
+    def _reading(self) -> Reading:
+        consumer = self._app.consumer
+        return Reading(consumer.log_gap_messages, consumer.lost_tail_messages, consumer.waiting_bytes)
 
 
 def _page(answer: Callable[[View], Response]) -> Any:

@@ -204,8 +204,10 @@ class Worker:
     # -- flushes ------------------------------------------------------------------
 
     async def run(self) -> None:
-        """Flush when an episode closes or too much waits, else by the clock; never twice in ``flush_interval_s``."""
+        """Flush when an episode closes or too much waits, else by the clock; never twice in the least interval."""
         least, longest = self.settings.flush_interval_s, self.settings.catch_up_flush_s
+        if self.settings.lane == "bulk":
+            least = max(least, self.settings.bulk_flush_s)
         while True:
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(self._wake.wait(), longest if self._behind else least)
