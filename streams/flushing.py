@@ -11,7 +11,7 @@ import logging
 import time
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import Any
+from typing import Any, Final
 
 from kinestream.schemas.codec import Codec
 from kinestream.schemas.errors import FencedError, RefusedError
@@ -27,6 +27,9 @@ from kinestream.streams.store import tables
 from kinestream.streams.store.store import Store, ranked
 
 log = logging.getLogger("kinestream.worker")
+
+#: Blocks of closing episodes that are read together: some 6 MB.
+_BLOCKS: Final = 128
 
 
 class Flush:
@@ -75,11 +78,7 @@ class Flush:
 
     async def close(self, closing: Sequence[Owned[str]]) -> None:
         """Seal, store and announce; an episode that is dirty is judged again from its stored blocks."""
-        sealed: list[Owned[Closed]] = []
-        for one, episode_id in closing:
-            closed = await self._seal(one, episode_id)
-            if closed is not None:
-                sealed.append((one, closed))
+        sealed = await self._seal_all(closing)
         await self._quarantine([(one, closed) for one, closed in sealed if closed.rewind])
         await self._findings([(one, change) for one, closed in sealed for change in closed.findings])
         outbox = [(one, row) for one, closed in sealed if (row := self._outbox(one, closed)) is not None]
@@ -97,16 +96,39 @@ class Flush:
             else:
                 one.assembler.failed(episode_id, self.failed[one, episode_id])
 
-    async def _seal(self, one: Assigned, episode_id: str) -> Closed | None:
-        episode = one.assembler.episodes[episode_id]
-        key = (episode.stored_day, episode.robot_id, episode_id)
-        rows = await self._retry.call("read blocks", self._store.blocks, [key]) if episode.dirty else None
+    async def _seal_all(self, closing: Sequence[Owned[str]]) -> list[Owned[Closed]]:
+        """Those that need no rows first; then the dirty ones, whose rows come while those before are judged."""
+        dirty = [(one, i) for one, i in closing if one.assembler.episodes[i].dirty]
+        clean = [(one, i) for one, i in closing if not one.assembler.episodes[i].dirty]
+        sealed = [self._seal(one, i, None) for one, i in clean]
+        reading = None
+        for some in [*_batches(dirty), []]:
+            following = asyncio.create_task(self._read(some))
+            if reading is not None:
+                batch, rows = await reading
+                for one, episode_id in batch:
+                    sealed.append(self._seal(one, episode_id, rows.get(episode_id, [])))
+                    await asyncio.sleep(0)  # each takes its milliseconds: records of other episodes come between
+            reading = following
+        return [(one, closed) for one, closed in sealed if closed is not None]
+
+    async def _read(self, batch: Sequence[Owned[str]]) -> tuple[Sequence[Owned[str]], dict[str, list[BlockRow]]]:
+        episodes = [one.assembler.episodes[i] for one, i in batch if not one.ownership.lost]
+        keys = [(e.stored_day, e.robot_id, e.id) for e in episodes]
+        rows: dict[str, list[BlockRow]] = {}
+        for row in await self._retry.call("read blocks", self._store.blocks, keys) if keys else []:
+            rows.setdefault(row.episode_id, []).append(row)
+        return batch, rows
+
+    def _seal(self, one: Assigned, episode_id: str, rows: Sequence[BlockRow] | None) -> tuple[Assigned, Closed | None]:
+        if one.ownership.lost:
+            return one, None
         try:
-            return one.assembler.seal(episode_id, rows)
+            return one, one.assembler.seal(episode_id, rows)
         except Exception as problem:  # a metric that fails on this episode; its neighbours go on
             log.exception("cannot close episode %s", episode_id)
             self.failed[one, episode_id] = repr(problem)
-            return None
+            return one, None
 
     async def repeat(self, one: Assigned, outbox: Sequence[JournalRow]) -> None:
         """After a crash: everything behind journal CLOSED again, byte for byte, then the tombstones."""
@@ -198,6 +220,25 @@ class Flush:
 
     def _blocks_table(self, rows: Sequence[BlockRow]) -> Any:
         return tables.frame_blocks(rows, self._store.scratch)  # rounds never overlap: one table at a time
+
+
+def weight(one: Assigned, episode_id: str) -> int:
+    """Blocks that closing an episode reads from the store."""
+    episode = one.assembler.episodes[episode_id]
+    return len(episode.all_blocks()) if episode.dirty else 0
+
+
+def _batches(closing: Sequence[Owned[str]]) -> list[list[Owned[str]]]:
+    """Of at most ``_BLOCKS`` blocks each, or of one episode."""
+    batches: list[list[Owned[str]]] = []
+    room = 0
+    for one, episode_id in closing:
+        room -= weight(one, episode_id)
+        if room < 0:
+            batches.append([])
+            room = _BLOCKS - weight(one, episode_id)
+        batches[-1].append((one, episode_id))
+    return batches
 
 
 def _id_of(row: Owned[JournalRow]) -> str:

@@ -85,8 +85,10 @@ class Recovery:
             reading = following
 
     async def _read(self, one: Assigned, pairs: Sequence[tuple[str, int]]) -> list[BlockRow]:
-        episodes = [one.assembler.episodes.get(episode_id) for episode_id in dict.fromkeys(i for i, _ in pairs)]
-        keys = [(e.stored_day, e.robot_id, e.id) for e in episodes if e is not None]
+        waiting = one.assembler.backlog()  # one that closes meanwhile is judged from all its blocks at once
+        pairs = [(episode_id, block) for episode_id, block in pairs if episode_id in waiting]
+        episodes = [one.assembler.episodes[episode_id] for episode_id in dict.fromkeys(i for i, _ in pairs)]
+        keys = [(e.stored_day, e.robot_id, e.id) for e in episodes]
         async with self._reading:
             return await self._retry.call("read blocks", self._store.chosen, keys, pairs)
 

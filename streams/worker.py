@@ -23,7 +23,7 @@ from kinestream.streams.assembly.partition import PartitionAssembler
 from kinestream.streams.assembly.values import DeadLetter, Deadlines, LogRecord, Place
 from kinestream.streams.assigned import Assigned, Membership, Ownership
 from kinestream.streams.decoding import Decoder
-from kinestream.streams.flushing import Flush
+from kinestream.streams.flushing import Flush, weight
 from kinestream.streams.judging import JUDGES
 from kinestream.streams.lookups import Lookups
 from kinestream.streams.recovery import Recovery
@@ -36,6 +36,8 @@ Key = tuple[str, int]
 
 #: Messages behind the end of the log at which findings are still raised at once; further back it is history.
 CAUGHT_UP = 200
+#: Blocks that the episodes closing in one flush may have to read back: a quarter of a second of judging.
+CLOSING_BLOCKS = 512
 
 
 class Worker:
@@ -72,6 +74,8 @@ class Worker:
         self._wake = asyncio.Event()
         self._drained = asyncio.Condition()
         self._flushing = asyncio.Lock()
+        #: episodes that close, their rows durable
+        self._closing: list[tuple[Assigned, str]] = []
         #: the last fetch was far from the end of its log: rows are worth waiting for
         self._behind = False
         self._last_flush_s = 0.0
@@ -232,14 +236,30 @@ class Worker:
             pressed = self.inflight_bytes() >= self.settings.inflight_bytes
             taken = [(one, one.assembler.take(everything=pressed)) for one in ours]
             await flush.durable(taken)
-            closing = [(one, i) for one, due in taken if not one.ownership.lost for i in due.closing]
-            await flush.close(closing)
+            due_now = dict.fromkeys([*self._closing, *((one, i) for one, due in taken for i in due.closing)])
+            self._closing = list(due_now)
+            await flush.close(self._next_closing())
             for one in ours:
                 if one.assembler.requeued and not one.ownership.lost:
                     async with one.lock:
                         await self._feed(one, [], live=False)
         async with self._drained:
             self._drained.notify_all()
+
+    def _next_closing(self) -> list[tuple[Assigned, str]]:
+        """What is closed in this round: after a restart many may need all their blocks, and no event waits for all."""
+        room, now, later = CLOSING_BLOCKS, list[tuple[Assigned, str]](), list[tuple[Assigned, str]]()
+        for one, episode_id in self._closing:
+            if one.ownership.lost or episode_id not in one.assembler.episodes:
+                continue
+            blocks = weight(one, episode_id)
+            fits = blocks == 0 or room > 0
+            (now if fits else later).append((one, episode_id))
+            room -= blocks if fits else 0
+        self._closing = later
+        if later:
+            self._wake.set()
+        return now
 
     def _pass_idle_time(self, one: Assigned) -> None:
         """Nothing newer came: the clock since the newest record counts, up to the broker's last word that it is so."""
