@@ -13,8 +13,11 @@ from kinestream.producers.publish import PublishReport, publish
 from kinestream.producers.recordings import open_recording
 from kinestream.producers.robot import Robot
 from kinestream.schemas.catalogue import EPISODES
+from kinestream.streams.worker import CLOSING_BLOCKS
+from tests.assembling import Take
 from tests.plugins.worker import Pipeline
 from tests.reading import read_frames, read_topic
+from tests.sending import RawSender
 
 JOINTS = ["left_shoulder_pitch_joint", "left_elbow_joint"]
 
@@ -107,3 +110,25 @@ def test_sixty_real_episodes_come_back_bit_for_bit_though_the_worker_dies_three_
 
 def count(pipeline: Pipeline) -> int:
     return int(pipeline.query("SELECT count() FROM episodes FINAL")[0][0])
+
+
+def test_takes_that_end_right_after_a_kill_are_judged_from_their_blocks_and_each_announced(
+    kafka_pipeline: Pipeline,
+) -> None:
+    """More blocks than one round reads back: what ends before its metrics are rebuilt is judged from what is stored."""
+    pipeline, sender = kafka_pipeline, RawSender(kafka_pipeline.broker)
+    takes = [Take(robot=f"r{n}", seed=n, frames=3000) for n in range(CLOSING_BLOCKS * 128 // 3000 + 2)]
+    for take in takes:
+        sender.send(take.start(), *take.chunks(250), robot=take.robot)
+    pipeline.start()
+    stored = "SELECT sum(frames) FROM frame_blocks FINAL"
+    pipeline.wait_for(lambda: pipeline.query(stored)[0][0] == sum(take.frames for take in takes))
+    pipeline.kill()
+    for take in takes:
+        sender.send(take.end(), robot=take.robot)
+    pipeline.start()
+    pipeline.wait_for(lambda: count(pipeline) == len(takes), 60)
+    rows = pipeline.query("SELECT DISTINCT status, frames, hash_verified, revision FROM episodes FINAL")
+    assert rows == [("COMPLETE", 3000, 1, 1)]
+    pipeline.wait_for(lambda: announced(pipeline) == {f"{take.id}/1" for take in takes})
+    assert visible_duplicates(pipeline) == []
