@@ -38,6 +38,7 @@ class Actor:
         self._joined: list[str] = []
         #: services in an outage
         self._out: set[str] = set()
+        self._held: list[psutil.Process] = []
         self._begun_s = time.monotonic()
         self.kills: Counter[str] = Counter()
         self.done: Counter[str] = Counter()
@@ -57,6 +58,12 @@ class Actor:
                 if now > deadline_s:
                     raise StackError(f"chaos could not do {what}: it does not run (logs: {self._stage.folder})")
                 self._due.append((due_s, deadline_s, what, step))
+
+    def release(self) -> None:
+        """Whatever is held still goes on: a run that was broken off must be able to stop its services."""
+        for victim in self._held:
+            with suppress(psutil.NoSuchProcess):
+                victim.send_signal(signal.SIGCONT)
 
     @property
     def busy(self) -> bool:
@@ -114,8 +121,8 @@ class Actor:
             self._follow(act.for_s, f"start of {name}", lambda: self._start(name))
         return True
 
-    @staticmethod
-    def _hold(victim: psutil.Process) -> None:
+    def _hold(self, victim: psutil.Process) -> None:
+        self._held.append(victim)
         with suppress(psutil.NoSuchProcess):
             victim.send_signal(signal.SIGSTOP)
 

@@ -91,7 +91,10 @@ def run(settings: Settings, wish: Wish, progress: Progress) -> Outcome:
         begun = time.monotonic()
         for number in range(ROBOTS):
             stage.add_robot(number + 1, wish.seed, RATES[number % len(RATES)])
-        _disturb(stage, actor, wish)
+        try:
+            _disturb(stage, actor, wish)
+        finally:
+            actor.release()
         progress("the robots finish their takes")
         _finish_robots(stage, poisoner)
         progress("waiting until everything is stored and announced")

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated
+import signal
+import sys
+from typing import TYPE_CHECKING, Annotated, NoReturn
 
 import typer
 
 if TYPE_CHECKING:
     from kinestream.deploy.chaos.run import Outcome
 
-#: Exit code when a figure that should be 0 is not.
-NOT_WHOLE = 1
+#: Exit codes: a figure that should be 0 is not; SIGTERM (128 + 15).
+NOT_WHOLE, TERMINATED = 1, 143
 
 
 def register(app: typer.Typer) -> None:
@@ -38,6 +40,7 @@ def chaos(
 
     if engine not in ENGINES:
         raise SettingError(f"--engine {engine!r}: allowed are {', '.join(ENGINES)}")
+    signal.signal(signal.SIGTERM, _terminated)
     settings = Settings.from_env()
     wish = Wish(kills, minutes, workers or (1 if settings.broker == "test" else 2), seed, engine)
     with working("chaos") as progress:
@@ -48,6 +51,11 @@ def chaos(
         _tell(outcome)
     if not outcome.clean:
         raise typer.Exit(NOT_WHOLE)
+
+
+def _terminated(_number: int, _frame: object) -> NoReturn:
+    """The stack must end with us, and what is held still must not stay so."""
+    sys.exit(TERMINATED)
 
 
 def _tell(outcome: Outcome) -> None:
