@@ -13,6 +13,8 @@ from numpy.typing import NDArray
 BLOCK = 64
 
 Matrix = NDArray[Any]
+#: ``low`` or ``high``, and its cut, Hz.
+Stage = tuple[str, float]
 
 
 @lru_cache(maxsize=64)
@@ -29,30 +31,35 @@ def butterworth(kind: str, cut_hz: float, rate_hz: float) -> tuple[tuple[float, 
 
 
 @lru_cache(maxsize=64)
-def _block(kind: str, cut_hz: float, rate_hz: float, precision: str) -> tuple[Matrix, Matrix]:
-    """What a block of inputs and the four values before it (x1, x2, y1, y2) do to its outputs."""
-    (b0, b1, b2), (a1, a2) = butterworth(kind, cut_hz, rate_hz)
-    whole = np.zeros((BLOCK, BLOCK + 4))
-    for column in range(BLOCK + 4):
-        x = np.zeros(BLOCK)
-        x1, x2, y1, y2 = (float(column == BLOCK + place) for place in range(4))
-        if column < BLOCK:
-            x[column] = 1.0
+def _block(stages: tuple[Stage, ...], rate_hz: float, precision: str) -> tuple[Matrix, ...]:
+    """What a block of inputs, and two values of every signal before it, do to the outputs of each stage in turn.
+
+    Columns: BLOCK inputs, then x1, x2 of the input and of each stage's output (1 = the last value, 2 = before it).
+    """
+    width = BLOCK + 2 * (len(stages) + 1)
+    signal = np.eye(BLOCK, width)
+    earlier = np.eye(width)[BLOCK:]
+    found = []
+    for place, (kind, cut_hz) in enumerate(stages):
+        (b0, b1, b2), (a1, a2) = butterworth(kind, cut_hz, rate_hz)
+        x1, x2, y1, y2 = earlier[2 * place : 2 * place + 4]
+        output = np.empty((BLOCK, width))
         for k in range(BLOCK):
-            y = b0 * x[k] + b1 * x1 + b2 * x2 - a1 * y1 - a2 * y2
-            whole[k, column] = y
-            x1, x2, y1, y2 = x[k], x1, y, y1
-    return whole[:, :BLOCK].astype(precision), whole[:, BLOCK:].astype(precision)
+            output[k] = b0 * signal[k] + b1 * x1 + b2 * x2 - a1 * y1 - a2 * y2
+            x1, x2, y1, y2 = signal[k], x1, output[k], y1
+        signal = output
+        found.append(output.astype(precision))
+    return tuple(found)
 
 
 class Filter:
-    """One filter over J signals; its state begins as if the first value had always been."""
+    """Filters in a row over J signals; the state begins as if the first value had always been."""
 
-    __slots__ = ("_inputs", "_precision", "_state", "_states", "kind")
+    __slots__ = ("_matrices", "_precision", "_stages", "_state")
 
-    def __init__(self, kind: str, cut_hz: float, rate_hz: float, precision: str = "float64") -> None:
-        self.kind = kind
-        self._inputs, self._states = _block(kind, cut_hz, rate_hz, precision)
+    def __init__(self, stages: tuple[Stage, ...], rate_hz: float, precision: str = "float64") -> None:
+        self._stages = stages
+        self._matrices = _block(stages, rate_hz, precision)
         self._precision = precision
         self._state: Matrix | None = None
 
@@ -60,16 +67,39 @@ class Filter:
         """Forget the past: the next value begins anew."""
         self._state = None
 
-    def __call__(self, x: Matrix) -> Matrix:
-        """The outputs of n <= BLOCK inputs (n, J)."""
+    def __call__(self, x: Matrix, out: Matrix | None = None) -> Matrix:
+        """The outputs of n <= BLOCK inputs (n, J), in ``out`` if given."""
         n = len(x)
-        x = x.astype(self._precision, copy=False)
         if self._state is None:
-            rest = x[0] if self.kind == "low" else np.zeros_like(x[0])
-            self._state = np.stack((x[0], x[0], rest, rest))
-        y: Matrix = self._inputs[:n, :n] @ x
-        y += self._states[:n] @ self._state
+            self._state = self._at_rest(x[0])
         before = self._state
-        one = (x[-2], y[-2]) if n > 1 else (before[0], before[2])
-        self._state = np.stack((x[-1], one[0], y[-1], one[1]))
+        given = np.concatenate((x, before), dtype=self._precision)
+        whole = n == BLOCK
+        y: Matrix = np.matmul(self._part(-1, 0, n, whole), given, out=out)
+        self._state = after = np.empty_like(before)
+        _shift(after[:2], x, before[:2])
+        for place in range(len(self._matrices) - 1):
+            # of the signals between stages only the last two values are needed
+            last = self._part(place, max(0, n - 2), n, whole) @ given
+            _shift(after[2 * place + 2 : 2 * place + 4], last, before[2 * place + 2 : 2 * place + 4])
+        _shift(after[-2:], y, before[-2:])
         return y
+
+    def _part(self, stage: int, first: int, last: int, whole: bool) -> Matrix:
+        matrix = self._matrices[stage][first:last]
+        return matrix if whole else np.concatenate((matrix[:, :last], matrix[:, BLOCK:]), axis=1)
+
+    def _at_rest(self, value: Matrix) -> Matrix:
+        state = np.zeros((2 * len(self._stages) + 2, len(value)), self._precision)
+        state[:2] = value
+        for place, (kind, _) in enumerate(self._stages, 1):
+            # a high-pass gives nothing at rest, and so does all behind it
+            if kind == "high":
+                break
+            state[2 * place : 2 * place + 2] = value
+        return state
+
+
+def _shift(after: Matrix, values: Matrix, before: Matrix) -> None:
+    after[0] = values[-1]
+    after[1] = values[-2] if len(values) > 1 else before[0]

@@ -17,14 +17,16 @@ def dimensionless_jerk(speed: Floats, rate_hz: float) -> float:
 
     ``speed`` (n,), any unit a second; NaN where nothing moves or fewer than three samples are given.
     """
-    dt = 1 / rate_hz
-    jerk = np.diff(speed, 2) / dt**2
-    return jerk_scale(speed, rate_hz) * float(jerk @ jerk) * dt if len(speed) > 2 else NONE
+    if len(speed) < 3:
+        return NONE
+    step = speed[1:] - speed[:-1]
+    bend = step[1:] - step[:-1]
+    return jerk_scale(speed, rate_hz) * float(bend @ bend) * rate_hz**3
 
 
 def jerk_scale(speed: Floats, rate_hz: float) -> float:
     """T^3 / s_peak^2; NaN where nothing moves."""
-    peak = float(np.max(np.abs(speed)))
+    peak = max(float(np.maximum.reduce(speed)), -float(np.minimum.reduce(speed)))
     return float((len(speed) / rate_hz) ** 3 / peak**2) if peak > 0 else NONE
 
 
@@ -54,17 +56,21 @@ def sparc(speed: Floats, rate_hz: float) -> float:
     spectrum is empty or has one line.
     """
     points = 1 << (ceil(log2(len(speed))) + _PADDING)
-    spectrum = np.abs(np.fft.rfft(speed, points))
-    greatest = float(spectrum.max())
+    spectrum = np.fft.rfft(speed, points)
+    lines = int(_CUT_HZ * points / rate_hz * (1 + 1e-12)) + 1
+    # of what is nowhere negative no line is greater than the sum
+    greatest = float((spectrum[:1] if np.minimum.reduce(speed) >= 0 else np.abs(spectrum)).real.max())
     if not greatest > 0:
         return NONE
-    lines = int(_CUT_HZ * points / rate_hz * (1 + 1e-12)) + 1
-    size = spectrum[:lines] / greatest
-    inside = np.flatnonzero(size >= _LEAST)
-    if not len(inside) or inside[-1] == inside[0]:
+    size = np.abs(spectrum[:lines]) / greatest
+    (inside,) = (size >= _LEAST).nonzero()
+    if len(inside) < 2:
         return NONE
-    change = np.diff(size[inside[0] : inside[-1] + 1])
-    return -float(np.sqrt(change * change + 1 / len(change) ** 2).sum())
+    size = size[inside[0] : inside[-1] + 1]
+    change = size[1:] - size[:-1]
+    change *= change
+    change += 1 / len(change) ** 2
+    return -float(np.add.reduce(np.sqrt(change)))
 
 
 def rms_jerk(position: Floats, rate_hz: float) -> float:
@@ -85,12 +91,12 @@ def peaks(speed: Floats, share: float = 0.05) -> int:
 
     Prominence: height above the higher of the lowest points on either side before a higher peak (or the end).
     """
-    rising = np.diff(speed, prepend=-np.inf, append=-np.inf)
-    tops = np.flatnonzero((rising[:-1] > 0) & (rising[1:] <= 0))
-    if not len(tops):
-        return 0
-    least = share * float(speed.max())
-    return sum(_prominence(speed, int(top)) >= least * (1 - 1e-9) for top in tops)
+    rises = np.empty(len(speed) + 1, np.bool_)
+    rises[0], rises[-1] = True, False
+    np.greater(speed[1:], speed[:-1], out=rises[1:-1])
+    tops = (rises[:-1] > rises[1:]).nonzero()[0].tolist()
+    least = share * float(np.maximum.reduce(speed)) * (1 - 1e-9)
+    return sum(_prominence(speed, top) >= least for top in tops)
 
 
 def _prominence(speed: Floats, top: int) -> float:

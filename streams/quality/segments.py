@@ -31,57 +31,84 @@ class Segments:
         self._lead: list[Floats] = []
         self._count = 0
         self._peak = 0.0
-        self._speed = np.inf
+        self._speed = float("inf")
 
     def add(self, series: Floats) -> list[Floats]:
-        """Go on; the movements that end in these samples, each (k, m)."""
-        rules, begin = self._rules, 0
+        """Go on; the movements that end in these samples, each (k, m). Keeps views of ``series``."""
+        speed, begin = series[:, 0], 0
         ended: list[Floats] = []
-        speed = series[:, 0]
-        while begin < len(series):
-            if not self._kept:
-                rising = np.diff(speed[begin:], prepend=self._speed) > 0
-                opens = np.flatnonzero((speed[begin:] > rules.move_open) & rising)
-                end = begin + int(opens[0]) if len(opens) else len(series)
-                self._wait(series[begin:end])
-                if len(opens):
-                    self._kept, self._lead = [*self._lead, series[end : end + 1].copy()], []
-                    self._count = sum(map(len, self._kept))
-                    self._peak = float(speed[end])
-                self._speed = float(speed[min(end, len(series) - 1)])
-                begin = end + 1 if len(opens) else len(series)
-            else:
-                begin = self._move(series, begin, ended)
+        if not len(speed) or self._nothing_happens(series, speed):
+            return ended
+        values = speed.tolist()
+        while begin < len(values):
+            begin = self._move(series, values, begin, ended) if self._kept else self._wait(series, values, begin)
         return ended
 
-    def _wait(self, series: Floats) -> None:
-        """Keep the samples back to the last at rest, and that one."""
-        rest = np.flatnonzero(series[:, 0] < self._rules.move_rest)
-        if len(rest):
-            self._lead = []
-            series = series[rest[-1] :]
+    def _nothing_happens(self, series: Floats, speed: Floats) -> bool:
+        """Take the series whole where a movement goes on throughout, as most do."""
+        if not self._kept or self._count + len(speed) >= self._longest:
+            return False
+        peak = max(self._peak, float(np.maximum.reduce(speed)))
+        if not np.minimum.reduce(speed) >= self._floor(peak):
+            return False
+        self._kept.append(series)
+        self._count += len(speed)
+        self._peak = peak
+        return True
+
+    def _floor(self, peak: float) -> float:
+        return max(self._rules.move_rest, self._rules.move_peak * peak) * (1 - SLACK)
+
+    def _wait(self, series: Floats, values: list[float], begin: int) -> int:
+        """Up to the sample that opens a movement; keeps those back to the last at rest, and that one."""
+        rest, opens, before, lead = self._rules.move_rest, self._rules.move_open, self._speed, begin
+        for k in range(begin, len(values)):
+            value = values[k]
+            if value > opens and value > before:
+                self._put_aside(series[lead:k])
+                self._kept, self._lead = [*self._lead, series[k : k + 1]], []
+                self._count, self._peak = sum(map(len, self._kept)), value
+                return k + 1
+            if value < rest:
+                lead, self._lead = k, []
+            before = value
+        self._put_aside(series[lead:])
+        self._speed = values[-1]
+        return len(values)
+
+    def _put_aside(self, series: Floats) -> None:
         if len(series):
-            self._lead.append(series.copy())
+            self._lead.append(series)
         while sum(map(len, self._lead)) > self._longest // 2:
             self._lead = self._lead[1:]
 
-    def _move(self, series: Floats, begin: int, ended: list[Floats]) -> int:
-        rules, rest = self._rules, series[begin:, 0]
-        peaks = np.maximum(np.maximum.accumulate(rest), self._peak)
-        closes = np.flatnonzero(rest < np.maximum(rules.move_rest, rules.move_peak * peaks) * (1 - SLACK))
-        room = self._longest - self._count
-        size = min(int(closes[0]) + 1 if len(closes) else len(rest), room)
-        self._kept.append(series[begin : begin + size].copy())
-        self._count += size
-        self._peak = float(peaks[size - 1])
-        if (len(closes) and size == closes[0] + 1) or size == room:
-            if self._count >= rules.move_frames:
-                ended.append(np.concatenate(self._kept))
-            last = self._kept[-1][-1:]
-            self.reset()
-            self._speed = float(last[0, 0])
-            self._wait(last)
-        return begin + size
+    def _move(self, series: Floats, values: list[float], begin: int, ended: list[Floats]) -> int:
+        peak, end = self._peak, min(len(values), begin + self._longest - self._count)
+        floor = self._floor(peak)
+        for k in range(begin, end):
+            value = values[k]
+            if value > peak:
+                peak, floor = value, self._floor(value)
+            elif value < floor:
+                return self._close(series, begin, k + 1, ended)
+        if self._count + end - begin >= self._longest:
+            return self._close(series, begin, end, ended)
+        self._kept.append(series[begin:end])
+        self._count += end - begin
+        self._peak = peak
+        return end
+
+    def _close(self, series: Floats, begin: int, end: int, ended: list[Floats]) -> int:
+        """The movement ends with the sample before ``end``, which may be the rest before the next."""
+        kept = [*self._kept, series[begin:end]]
+        count = self._count + end - begin
+        if count >= self._rules.move_frames:
+            ended.append(np.concatenate(kept))
+        last = kept[-1][-1:].copy()
+        self.reset()
+        self._speed = float(last[0, 0])
+        self._lead = [last]
+        return end
 
     def finish(self) -> list[Floats]:
         """The movement that is still going on, if it is long enough; the take ended in it."""

@@ -41,6 +41,14 @@ class Movements:
             "S1v": minus_log(jerk_scale(speed, rate_hz) * jerk_squares / rate_hz),
             "S2": sparc(speed, rate_hz),
         }
+        self._keep(found)
+        self.count += 1
+        self.peaks += peaks(speed)
+        self.path += float(speed.sum()) / rate_hz
+        self.jerk_squares += jerk_squares
+        self.samples += len(speed) - 2
+
+    def _keep(self, found: dict[str, float]) -> None:
         if self.count % self._every == 0:
             for name, figure in found.items():
                 self.figures[name].append(figure)
@@ -49,11 +57,6 @@ class Movements:
             self._every *= 2
         for name, figure in found.items():
             self.worst[name] = figure if not figure >= self.worst[name] and figure == figure else self.worst[name]
-        self.count += 1
-        self.peaks += peaks(speed)
-        self.path += float(speed.sum()) / rate_hz
-        self.jerk_squares += jerk_squares
-        self.samples += len(speed) - 2
 
     def median(self, name: str) -> float:
         """Over the movements, NaN for none."""
@@ -64,36 +67,37 @@ class Movements:
 class Windows:
     """S4 over windows of 0.4 s: normalised jerk T^5 * integral(|jerk|^2) / L^2, jerky above 6500 (ProtoMotions)."""
 
-    def __init__(self, rules: Rules, rate_hz: float) -> None:
+    def __init__(self, rules: Rules, rate_hz: float, arms: int) -> None:
         self._rules, self._rate = rules, rate_hz
         self._size = max(4, ceil(rules.jerk_window_s * rate_hz))
-        self._sums, self._filled = np.zeros(2), 0
-        self.windows, self.jerky = 0, 0
-        self.worst = NONE
+        self._sums, self._filled = np.zeros((2, arms)), 0
+        self.windows, self.jerky = [0] * arms, [0] * arms
 
-    def add(self, series: Floats) -> None:
-        """Go on with (n, 2): speed, squared jerk differences."""
-        begin = 0
-        while begin < len(series):
-            size = min(len(series) - begin, self._size - self._filled)
-            self._sums += series[begin : begin + size].sum(axis=0)
-            self._filled += size
-            begin += size
-            if self._filled == self._size:
-                self._close()
+    def add(self, speed: Floats, bend_squared: Floats) -> None:
+        """Go on with speeds and squared second differences, (arms, n)."""
+        n, first = speed.shape[1], self._size - self._filled
+        starts = [0, *range(first, n, self._size)]
+        sums = np.stack((np.add.reduceat(speed, starts, axis=1), np.add.reduceat(bend_squared, starts, axis=1)))
+        self._sums += sums[:, :, 0]
+        for place in range(1, len(starts)):
+            self._close()
+            self._sums = sums[:, :, place]
+        self._filled = n - starts[-1] + (self._filled if len(starts) == 1 else 0)
+        if self._filled == self._size:
+            self._close()
+            self.reset()
 
     def _close(self) -> None:
-        path, jerk = self._sums[0] / self._rate, self._sums[1] * self._rate**3
-        if path > self._rules.move_open * self._rules.jerk_window_s:
-            figure = float((self._size / self._rate) ** 5 * jerk / path**2)
-            self.windows += 1
-            self.jerky += figure > self._rules.jerk_high
-            self.worst = figure if not figure <= self.worst else self.worst
-        self.reset()
+        scale = (self._size / self._rate) ** 5 * self._rate**5
+        least = self._rules.move_open * self._rules.jerk_window_s * self._rate
+        for arm, (path, jerk) in enumerate(self._sums.T.tolist()):
+            if path > least:
+                self.windows[arm] += 1
+                self.jerky[arm] += scale * jerk / path**2 > self._rules.jerk_high
 
     def reset(self) -> None:
         """Drop the window begun."""
-        self._sums, self._filled = np.zeros(2), 0
+        self._sums, self._filled = np.zeros_like(self._sums), 0
 
 
 class _Lane:
@@ -101,68 +105,80 @@ class _Lane:
 
     def __init__(self, context: Context, rules: Rules) -> None:
         rate = self.rate = context.nominal_rate_hz
-        self.arms = arms_of(context.joints)
-        self._arm = np.zeros((len(context.joints), len(self.arms)))
-        for place, columns in enumerate(self.arms.values()):
-            self._arm[list(columns), place] = 1.0
-        self._smooth = Filter("low", rules.smooth_hz, rate)
-        # S6 is a share of energy, told to a few digits: single precision halves its cost
-        self._band = [Filter("high", rules.tremor_low_hz, rate, "float32")] if rate > 2 * rules.tremor_low_hz else []
+        arms = arms_of(context.joints)
+        columns = np.array([column for of_arm in arms.values() for column in of_arm])
+        whole = bool((np.diff(columns) == 1).all())
+        #: joints of arms, as a slice where they are neighbours
+        self._columns = slice(int(columns[0]), int(columns[-1]) + 1) if whole else columns
+        sizes = [len(of_arm) for of_arm in arms.values()]
+        self._arm = np.repeat(np.eye(len(arms)), sizes, axis=1)
+        self._smooth = Filter((("low", rules.smooth_hz),), rate)
+        band = [("high", rules.tremor_low_hz)] if rate > 2 * rules.tremor_low_hz else []
         if rate > 2 * rules.tremor_high_hz:
-            self._band.append(Filter("low", rules.tremor_high_hz, rate, "float32"))
+            band.append(("low", rules.tremor_high_hz))
+        # S6 is a share of energy, told to a few digits: single precision halves its cost
+        self._band = Filter(tuple(band), rate, "float32") if band else None
         self._before: Floats | None = None
-        self.segments = [Segments(rules, rate) for _ in self.arms]
-        self.movements = [Movements() for _ in self.arms]
-        self.windows = [Windows(rules, rate) for _ in self.arms]
+        self.segments = [Segments(rules, rate) for _ in arms]
+        self.movements = [Movements() for _ in arms]
+        self.windows = Windows(rules, rate, len(arms))
         self.energy, self.tremor = np.zeros(len(context.joints)), np.zeros(len(context.joints))
         self.frames = 0
 
     def add(self, velocity: Floats) -> None:
         """Go on with at most BLOCK frames of velocities (n, J)."""
-        smooth = self._smooth(velocity)
-        series = np.empty((len(self.arms), len(smooth), 2))
-        bend = self._bend(smooth)
-        np.multiply(bend, bend, out=bend)
-        series[:, :, 1] = (bend @ self._arm).T
-        np.sqrt((np.multiply(smooth, smooth, out=bend) @ self._arm).T, out=series[:, :, 0])
+        n, arms = len(velocity), len(self.segments)
+        # rows: smoothed velocity over its second differences, squared
+        squares = self._smoothed(velocity[:, self._columns])
+        np.multiply(squares, squares, out=squares)
+        series = self._arm @ squares.T
+        speed, bend_squared = series[:, :n], series[:, n:]
+        np.sqrt(speed, out=speed)
+        pairs = series.reshape(arms, 2, n)
         for place, segments in enumerate(self.segments):
-            for movement in segments.add(series[place]):
+            for movement in segments.add(pairs[place].T):
                 self.movements[place].add(movement, self.rate)
-            self.windows[place].add(series[place])
+        self.windows.add(speed, bend_squared)
         self._tremble(velocity)
 
-    def _bend(self, smooth: Floats) -> Floats:
-        """Second differences, zero for the first two frames after an interruption."""
-        bend = np.empty_like(smooth)
-        before = np.stack((smooth[0], smooth[0])) if self._before is None else self._before
-        np.subtract(smooth[1:], smooth[:-1], out=bend[1:])
-        np.subtract(smooth[0], before[1], out=bend[0])
-        last = before[1] - before[0]
-        steps = bend.copy()
-        bend[1:] -= steps[:-1]
-        bend[0] -= last
-        self._before = np.stack((smooth[-2], smooth[-1])) if len(smooth) > 1 else np.stack((before[1], smooth[-1]))
-        return bend
+    def _smoothed(self, velocity: Floats) -> Floats:
+        """The filtered velocity (n, A), and below it its second differences (n, A).
+
+        They begin anew after an interruption: the first frame's is zero.
+        """
+        n, width = velocity.shape
+        smooth = np.empty((n + 2, width))
+        self._smooth(velocity, out=smooth[2:])
+        smooth[:2] = smooth[2] if self._before is None else self._before
+        self._before = smooth[n:].copy()
+        both = np.empty((2 * n, width))
+        both[:n] = smooth[2:]
+        step = smooth[1:] - smooth[:-1]
+        np.subtract(step[1:], step[:-1], out=both[n:])
+        return both
 
     def _tremble(self, velocity: Floats) -> None:
-        if not self._band:
+        if self._band is None:
             return
-        band = velocity.astype(np.float32)
-        ones = np.ones(len(band), np.float32)
-        self.energy += ones @ (band * band)
-        for stage in self._band:
-            band = stage(band)
-        self.tremor += ones @ (band * band)
-        self.frames += len(band)
+        given = velocity.astype(np.float32)
+        band = self._band(given)
+        ones = _ONES[: len(given)]
+        self.energy += ones @ np.multiply(given, given, out=given)
+        self.tremor += ones @ np.multiply(band, band, out=band)
+        self.frames += len(given)
 
     def interrupt(self) -> None:
         """What follows does not continue what was."""
-        for stage in (self._smooth, *self._band):
-            stage.reset()
-        for segments, windows in zip(self.segments, self.windows, strict=True):
+        self._smooth.reset()
+        if self._band is not None:
+            self._band.reset()
+        for segments in self.segments:
             segments.reset()
-            windows.reset()
+        self.windows.reset()
         self._before = None
+
+
+_ONES = np.ones(BLOCK, np.float32)
 
 
 class Smoothness(Family):
@@ -246,7 +262,7 @@ class Smoothness(Family):
         values.append(plain("S1.count", float(sum(a.count for a in arms)), "movements"))
         figures = {
             "S3": ("rad/s^3", [sqrt(a.jerk_squares / a.samples) for a in arms if a.samples > 0]),
-            "S4": ("share", [w.jerky / w.windows for w in lane.windows if w.windows]),
+            "S4": ("share", [j / w for j, w in zip(lane.windows.jerky, lane.windows.windows, strict=True) if w]),
             "S5": ("1/rad", [a.peaks / a.path for a in arms if a.path > 0]),
             "S6": ("share", self._tremor(lane)),
         }

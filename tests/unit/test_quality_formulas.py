@@ -121,7 +121,7 @@ def test_row_9_an_encoder_needs_the_causal_filter():
     step = 2 * pi / 2**14
     q = np.rint((10 * x**3 - 15 * x**4 + 6 * x**5) / step) * step
     speed = np.abs(np.gradient(q, 1 / 500))
-    low = Filter("low", 10.0, 500.0)
+    low = Filter((("low", 10.0),), 500.0)
     smooth = np.concatenate([low(speed[k : k + BLOCK, None]) for k in range(0, len(speed), BLOCK)])[:, 0]
     assert ldlj(speed, 500) == pytest.approx(-22.7931, abs=1e-3)
     assert ldlj(smooth, 500) == pytest.approx(-11.8617, abs=1e-3)
