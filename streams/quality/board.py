@@ -5,13 +5,13 @@ Never judges by itself, and never lets the size of a fetch decide a figure.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 
 import numpy as np
 
 from kinestream.streams.quality.consistency import Consistency
 from kinestream.streams.quality.delay import VelocityDelay
-from kinestream.streams.quality.desk import LARGEST, Batch, Before
+from kinestream.streams.quality.desk import JOINT_CHANNELS, LARGEST, Batch, Before
 from kinestream.streams.quality.duplicates import Signature, Sketch
 from kinestream.streams.quality.family import Family
 from kinestream.streams.quality.frozen import Frozen
@@ -39,6 +39,7 @@ class Board:
     def __init__(self, context: Context, rules: Rules) -> None:
         self.context, self.rules = context, rules
         spikes = Spikes(context, rules)
+        chatter = Chatter(context, rules)
         consistency = Consistency(context, rules, spikes)
         self.sketch = Sketch(context, rules)
         self.path = Path(context, rules)
@@ -58,11 +59,13 @@ class Board:
             CommandLag(context, rules),
             CopiedCommand(context, rules),
             Smoothness(context, rules),
-            Chatter(context, rules),
+            chatter,
             Idle(context, rules),
             self.path,
             self.sketch,
         ]
+        # what a family reads: of further channels only those that hold a gripper
+        self._needed = {*JOINT_CHANNELS, *chatter.channels}
         self._before = Before()
         self._first: Frames | None = None
         self._held: list[Frames] = []
@@ -73,8 +76,10 @@ class Board:
     def add(self, frames: Frames) -> None:
         """Take frames beyond the last; they are copied unless fed at once."""
         n = len(frames.seq)
-        if self._count + n < LARGEST // 2:
-            self._held.append(_copied(frames))
+        if self._held and self._count + n > LARGEST:
+            self.settle()
+        if self._count + n < LARGEST:
+            self._held.append(_copied(frames, self._needed))
             self._count += n
             return
         if self._held:
@@ -93,7 +98,7 @@ class Board:
     def _feed(self, frames: Frames) -> None:
         batch = Batch(self.context, self.rules, self._before, frames)
         if self._first is None:
-            self._first = _copied(_part(frames, 0, 1))
+            self._first = _copied(_part(frames, 0, 1), self._needed)
         # values of 1e38 overflow some square: what comes of it is no number and is told as such
         with np.errstate(over="ignore", invalid="ignore"):
             for family in self.families:
@@ -158,8 +163,8 @@ def _part(frames: Frames, begin: int, end: int) -> Frames:
     return Frames(frames.seq[piece], frames.t_ns[piece], channels)
 
 
-def _copied(frames: Frames) -> Frames:
-    channels = {name: values.copy() for name, values in frames.channels.items()}
+def _copied(frames: Frames, needed: Collection[str]) -> Frames:
+    channels = {name: values.copy() for name, values in frames.channels.items() if name in needed}
     return Frames(frames.seq.copy(), frames.t_ns.copy(), channels)
 
 

@@ -58,7 +58,7 @@ class Consistency(Family):
         else:
             self.velocities += batch.ones @ (batch.velocity_squares * ~bad[1:])
             self.frames += np.count_nonzero(~bad[1:], axis=0)
-        some = position[1:][batch.seq % _SAMPLED == 0]
+        some = position[1:][batch.every(_SAMPLED)]
         if len(some):
             np.minimum(self.lowest, np.minimum.reduce(some, axis=0), out=self.lowest)
             np.maximum(self.highest, np.maximum.reduce(some, axis=0), out=self.highest)

@@ -10,17 +10,19 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from math import isfinite
 from threading import local
+from typing import Any
 
 import numpy as np
 
-from kinestream.streams.quality.model import SECOND, SLACK, Context, Floats, Frames, Integers, Mask
+from kinestream.streams.quality.model import SECOND, SLACK, Context, Floats, Frames, Integers, Mask, Singles
 from kinestream.streams.quality.rules import Rules
 
-#: Most frames a batch is laid out for: 32 joints x 4 channels of it stay in the processor's second cache.
-LARGEST = 128
+#: Most frames a batch is laid out for: what 32 joints need of it stays in the processor's second cache.
+LARGEST = 256
 #: An interval of unknown length, s.
 _UNKNOWN = 1.0
-_JOINT_CHANNELS = ("position", "velocity", "effort", "command")
+JOINT_CHANNELS = ("position", "velocity", "effort", "command")
+_FOLDED = 8
 _thread = local()
 _ONES = np.ones(LARGEST + 1)
 
@@ -47,10 +49,16 @@ class Batch:
         self.first = before.frames
         self._bad: dict[str, Mask] = {}
         with np.errstate(over="ignore"):
+            self._given = {
+                name: values
+                for name in JOINT_CHANNELS
+                if (values := frames.channels.get(name)) is not None and values.shape[1] == len(context.joints)
+            }
+            self._earlier = before
             self._rows = {
-                name: self._laid_out(name, before, frames)
-                for name in _JOINT_CHANNELS
-                if name in frames.channels and frames.channels[name].shape[1] == len(context.joints)
+                name: self._laid_out(name)
+                for name, values in self._given.items()
+                if name != "effort" or not isfinite(_energy(values))
             }
         self._periods(context, rules, before)
 
@@ -64,7 +72,9 @@ class Batch:
         period = np.divide(self.period_ns, SECOND, out=self.shop.period[:n])
         rate = context.nominal_rate_hz
         longest = rules.gap_periods / rate * (1 + SLACK) if rate > 0 else np.inf
-        consecutive = int(self.seq[-1]) - before.seq == n and not self.starts
+        follows = int(self.seq[-1]) - int(self.seq[0]) == n - 1
+        self._first_seq = int(self.seq[0]) if follows else -1
+        consecutive = follows and self._first_seq == before.seq + 1 and not self.starts
         #: bool (n,): intervals that tell of motion: neither the first, nor over missing numbers, nor a gap; None = all
         self.steady: Mask | None = None
         if not consecutive or not (period.min() > 0 and period.max() <= longest):
@@ -76,12 +86,11 @@ class Batch:
         #: float64 (n,), s; above 0
         self.period: Floats = period
 
-    def _laid_out(self, name: str, before: Before, frames: Frames) -> Floats:
-        values, rows = frames.channels[name], self.shop.rows[name][: self.n + 1]
+    def _laid_out(self, name: str) -> Floats:
+        values, before, rows = self._given[name], self._earlier, self.shop.rows[name][: self.n + 1]
         rows[1:] = values
         bad = None
-        flat = rows[1:].reshape(-1)
-        if not isfinite(np.dot(flat, flat)):
+        if not isfinite(_energy(rows[1:])):
             bad = ~np.isfinite(rows[1:])
         earlier = before.rows.get(name)
         if bad is not None and bad.any():
@@ -103,9 +112,16 @@ class Batch:
 
     def ends(self, before: Before) -> Before:
         """What the next batch must know."""
-        rows = {name: values[-1].copy() for name, values in self._rows.items()}
+        rows = {name: values[-1].astype(np.float64) for name, values in self._given.items()}
+        rows |= {name: values[-1].copy() for name, values in self._rows.items()}
         bad = {name: mask[-1].copy() for name, mask in self._bad.items()}
         return Before(int(self.seq[-1]), int(self.frames.t_ns[-1]), before.frames + self.n, rows, bad)
+
+    def every(self, count: int) -> slice | Integers:
+        """Places of the frames whose numbers are multiples of ``count``."""
+        if self._first_seq >= 0:
+            return slice(-self._first_seq % count, None, count)
+        return np.flatnonzero(self.seq % count == 0)
 
     def bad(self, name: str) -> Mask | None:
         """Which values (n+1, J) of a channel were no numbers; None = none."""
@@ -125,7 +141,19 @@ class Batch:
 
     def channel(self, name: str) -> Floats | None:
         """A joint channel with the frame before it, float64 (n+1, J); None = not measured."""
+        if name == "effort" and name in self._given and name not in self._rows:
+            self._rows[name] = self._laid_out(name)
         return self._rows.get(name)
+
+    def greatest(self, name: str) -> Floats | None:
+        """Each joint's greatest absolute value in a channel that is all numbers, (J,); None = look at :meth:`channel`.
+
+        As the frames gave it, so not a digit less.
+        """
+        values = self._given.get(name)
+        if values is None or name in self._bad:
+            return None
+        return np.maximum(over_frames(np.maximum, values), -over_frames(np.minimum, values))
 
     @cached_property
     def step(self) -> Floats:
@@ -146,7 +174,9 @@ class Batch:
     @cached_property
     def rate(self) -> Floats:
         """Steps over their periods, float64 (n, J), rad/s."""
-        return np.divide(self.step, self.period[:, None], out=self.shop.rate[: self.n])
+        # a column that is repeated divides five times as fast as one that is broadcast
+        periods = np.repeat(self.period, self.shop.joints).reshape(self.n, -1)
+        return np.divide(self.step, periods, out=self.shop.rate[: self.n])
 
     @cached_property
     def velocity(self) -> Floats:
@@ -170,6 +200,23 @@ class Batch:
         return np.multiply(self.error, self.error, out=self.shop.error_squares[: self.n])
 
 
+def _energy(values: Singles | Floats) -> float:
+    """Sum of squares: finite if all values are numbers and none is huge."""
+    flat = values.reshape(-1)
+    return float(np.dot(flat, flat))
+
+
+def over_frames(ufunc: np.ufunc, values: Any) -> Any:
+    """``ufunc.reduce`` over the frames of (n, J): eight frames side by side, as long rows cost less than many."""
+    n, width = values.shape
+    if n < _FOLDED or not values.flags.c_contiguous:
+        return ufunc.reduce(values, axis=0)
+    whole = n - n % _FOLDED
+    folded = ufunc.reduce(values[:whole].reshape(-1, _FOLDED * width), axis=0)
+    found = ufunc.reduce(folded.reshape(_FOLDED, width), axis=0)
+    return found if whole == n else ufunc(found, ufunc.reduce(values[whole:], axis=0))
+
+
 class _Shop:
     """Arrays for J joints that all batches of a thread use in turn."""
 
@@ -179,7 +226,7 @@ class _Shop:
         self.stamps = np.zeros(LARGEST + 1, np.int64)
         self.period_ns = np.zeros(LARGEST, np.int64)
         self.period = np.zeros(LARGEST)
-        self.rows = {name: np.zeros((LARGEST + 1, joints)) for name in _JOINT_CHANNELS}
+        self.rows = {name: np.zeros((LARGEST + 1, joints)) for name in JOINT_CHANNELS}
         for name in ("step", "step_squares", "rate", "velocity_squares", "error", "error_squares", "spare", "other"):
             setattr(self, name, np.zeros((LARGEST + 1, joints)))
         self.flags = np.zeros((LARGEST + 1, joints), np.bool_)

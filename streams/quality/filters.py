@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 #: Frames filtered at once, at most.
-BLOCK = 64
+BLOCK = 128
 
 Matrix = NDArray[Any]
 #: ``low`` or ``high``, and its cut, Hz.

@@ -93,6 +93,8 @@ class Chatter(Family):
             for k, name in enumerate(names):
                 if is_gripper(name) and "position" in channel:
                     self._elements[channel, k] = Zigzag(rules.chatter_travel)
+        #: further channels that are read
+        self.channels = {channel for channel, _ in self._elements}
 
     def add(self, batch: Batch) -> None:
         """Follow each gripper."""

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from kinestream.schemas.messages import load_messages
-from kinestream.streams.quality.desk import Batch
+from kinestream.streams.quality.desk import Batch, over_frames
 from kinestream.streams.quality.family import Family, Found, join, known_limit, mark, rows, where
 from kinestream.streams.quality.model import (
     SECOND,
@@ -25,11 +25,17 @@ from kinestream.streams.quality.spells import Runs, Spell
 
 
 def _greatest(batch: Batch, channel: str) -> Floats | None:
+    greatest = batch.greatest(channel)
+    if greatest is None and (values := batch.channel(channel)) is not None:
+        greatest = over_frames(np.maximum, np.absolute(values[1:]))
+    return greatest
+
+
+def _sizes(batch: Batch, channel: str, joint: int) -> Floats:
+    """Absolute values of one joint, float64 (n,)."""
     values = batch.channel(channel)
-    if values is None:
-        return None
-    size = np.absolute(values[1:], out=batch.shop.spare[: batch.n])
-    return np.maximum.reduce(size, axis=0)
+    assert values is not None  # its greatest value was looked at
+    return np.abs(values[1:, joint])
 
 
 class Speed(Family):
@@ -54,7 +60,7 @@ class Speed(Family):
             return
         bad = batch.bad("velocity")
         for j in np.flatnonzero(above).tolist():
-            mask = batch.shop.spare[: batch.n, j] > self._bound[j]
+            mask = _sizes(batch, "velocity", j) > self._bound[j]
             if bad is not None:
                 mask &= ~bad[1:, j]
             mark(self.over, j, mask, batch.frames, float(greatest[j]))
@@ -118,7 +124,7 @@ class Effort(Family):
         columns |= {j for j, runs in self.full.items() if runs.open is not None}
         bad = batch.bad("effort") if columns else None
         for j in sorted(columns):
-            size = batch.shop.spare[: batch.n, j]
+            size = _sizes(batch, "effort", j)
             usable = ~bad[1:, j] if bad is not None else np.ones(batch.n, np.bool_)
             runs = self.full.setdefault(j, Runs(1, self._ns))
             runs.add(usable & (size >= self._full[j]), batch.seq, batch.frames.t_ns, batch.starts)
@@ -201,7 +207,7 @@ class Units(Family):
             if greatest is None or not (above := greatest > bound * (1 + SLACK)).any():
                 continue
             for j in np.flatnonzero(above).tolist():
-                mask = batch.shop.spare[: batch.n, j] > bound[j] * (1 + SLACK)
+                mask = _sizes(batch, channel, j) > bound[j] * (1 + SLACK)
                 mark(self.over[channel], j, mask, batch.frames, float(greatest[j]))
 
     def findings(self, span: Span, live: bool) -> list[Finding]:

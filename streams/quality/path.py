@@ -38,12 +38,14 @@ class Path(Family):
         if self.start is None:
             self.start = self.far = position[1].copy()
         self.length += self._way(batch)
-        away = np.subtract(position[1:], self.start, out=batch.shop.spare[: batch.n])
-        np.multiply(away, away, out=away)
-        squared = away @ batch.shop.ones
-        at = int(squared.argmax())
-        if squared[at] > self.far_squared:
-            self.far_squared, self.far = float(squared[at]), position[at + 1].copy()
+        # |q|^2 - 2 q q_0 tells which pose is farthest; how far it is, the difference itself
+        q = position[1:]
+        away = np.multiply(q, q, out=batch.shop.spare[: batch.n]) @ batch.shop.ones
+        away -= q @ (2 * self.start)
+        pose = q[int(away.argmax())]
+        squared = float(np.dot(pose - self.start, pose - self.start))
+        if squared > self.far_squared:
+            self.far_squared, self.far = squared, pose.copy()
         self.end = position[-1].copy()
 
     @staticmethod

@@ -39,9 +39,8 @@ class Segments:
         ended: list[Floats] = []
         if not len(speed) or self._nothing_happens(series, speed):
             return ended
-        values = speed.tolist()
-        while begin < len(values):
-            begin = self._move(series, values, begin, ended) if self._kept else self._wait(series, values, begin)
+        while begin < len(speed):
+            begin = self._move(speed, series, begin, ended) if self._kept else self._wait(speed, series, begin)
         return ended
 
     def _nothing_happens(self, series: Floats, speed: Floats) -> bool:
@@ -59,22 +58,22 @@ class Segments:
     def _floor(self, peak: float) -> float:
         return max(self._rules.move_rest, self._rules.move_peak * peak) * (1 - SLACK)
 
-    def _wait(self, series: Floats, values: list[float], begin: int) -> int:
+    def _wait(self, speed: Floats, series: Floats, begin: int) -> int:
         """Up to the sample that opens a movement; keeps those back to the last at rest, and that one."""
-        rest, opens, before, lead = self._rules.move_rest, self._rules.move_open, self._speed, begin
-        for k in range(begin, len(values)):
-            value = values[k]
+        rest, opens, before, lead = self._rules.move_rest, self._rules.move_open, self._speed, 0
+        series = series[begin:]
+        for k, value in enumerate(speed[begin:].tolist()):
             if value > opens and value > before:
                 self._put_aside(series[lead:k])
                 self._kept, self._lead = [*self._lead, series[k : k + 1]], []
                 self._count, self._peak = sum(map(len, self._kept)), value
-                return k + 1
+                return begin + k + 1
             if value < rest:
                 lead, self._lead = k, []
             before = value
         self._put_aside(series[lead:])
-        self._speed = values[-1]
-        return len(values)
+        self._speed = before
+        return begin + len(series)
 
     def _put_aside(self, series: Floats) -> None:
         if len(series):
@@ -82,21 +81,37 @@ class Segments:
         while sum(map(len, self._lead)) > self._longest // 2:
             self._lead = self._lead[1:]
 
-    def _move(self, series: Floats, values: list[float], begin: int, ended: list[Floats]) -> int:
-        peak, end = self._peak, min(len(values), begin + self._longest - self._count)
-        floor = self._floor(peak)
-        for k in range(begin, end):
-            value = values[k]
-            if value > peak:
-                peak, floor = value, self._floor(value)
-            elif value < floor:
-                return self._close(series, begin, k + 1, ended)
-        if self._count + end - begin >= self._longest:
+    def _move(self, speed: Floats, series: Floats, begin: int, ended: list[Floats]) -> int:
+        """Up to the sample that ends the movement, included."""
+        end = min(len(series), begin + self._longest - self._count)
+        part, last = speed[begin:end], self._longest == self._count + end - begin
+        top = int(part.argmax())
+        peak = float(part[top])
+        if peak <= self._peak:
+            top, peak = 0, self._peak
+        below = part < self._floor(peak)
+        first = int(below.argmax())
+        if below[first] and first < top:
+            # on the way up the floor is lower
+            first = self._slow_on_the_way_up(part[: top + 1].tolist())
+            first = first if first >= 0 else top + int(below[top:].argmax())
+        if below[first]:
+            return self._close(series, begin, begin + first + 1, ended)
+        if last:
             return self._close(series, begin, end, ended)
         self._kept.append(series[begin:end])
         self._count += end - begin
         self._peak = peak
         return end
+
+    def _slow_on_the_way_up(self, values: list[float]) -> int:
+        """The first sample below the floor at its time; -1 = none."""
+        peak = self._peak
+        for k, value in enumerate(values):
+            if value < self._floor(peak):
+                return k
+            peak = max(peak, value)
+        return -1
 
     def _close(self, series: Floats, begin: int, end: int, ended: list[Floats]) -> int:
         """The movement ends with the sample before ``end``, which may be the rest before the next."""

@@ -70,34 +70,37 @@ class Windows:
     def __init__(self, rules: Rules, rate_hz: float, arms: int) -> None:
         self._rules, self._rate = rules, rate_hz
         self._size = max(4, ceil(rules.jerk_window_s * rate_hz))
-        self._sums, self._filled = np.zeros((2, arms)), 0
+        #: of the window begun: of each arm the sums of speed and of squared jerk differences
+        self._sums, self._filled = [[0.0, 0.0] for _ in range(arms)], 0
         self.windows, self.jerky = [0] * arms, [0] * arms
 
-    def add(self, speed: Floats, bend_squared: Floats) -> None:
-        """Go on with speeds and squared second differences, (arms, n)."""
-        n, first = speed.shape[1], self._size - self._filled
-        starts = [0, *range(first, n, self._size)]
-        sums = np.stack((np.add.reduceat(speed, starts, axis=1), np.add.reduceat(bend_squared, starts, axis=1)))
-        self._sums += sums[:, :, 0]
-        for place in range(1, len(starts)):
-            self._close()
-            self._sums = sums[:, :, place]
+    def add(self, pairs: Floats) -> None:
+        """Go on with (arms, 2, n): speeds, and squared second differences of velocity."""
+        n = pairs.shape[2]
+        starts = [0, *range(self._size - self._filled, n, self._size)]
+        sums = np.add.reduceat(pairs, starts, axis=2).tolist()
+        for place in range(len(starts)):
+            if place:
+                self._close()
+            for mine, (speed, jerk) in zip(self._sums, sums, strict=True):
+                mine[0] += speed[place]
+                mine[1] += jerk[place]
         self._filled = n - starts[-1] + (self._filled if len(starts) == 1 else 0)
         if self._filled == self._size:
             self._close()
-            self.reset()
 
     def _close(self) -> None:
-        scale = (self._size / self._rate) ** 5 * self._rate**5
-        least = self._rules.move_open * self._rules.jerk_window_s * self._rate
-        for arm, (path, jerk) in enumerate(self._sums.T.tolist()):
+        scale, rules = self._size**5, self._rules
+        least = rules.move_open * rules.jerk_window_s * self._rate
+        for arm, (path, jerk) in enumerate(self._sums):
             if path > least:
                 self.windows[arm] += 1
-                self.jerky[arm] += scale * jerk / path**2 > self._rules.jerk_high
+                self.jerky[arm] += scale * jerk > rules.jerk_high * path**2
+        self.reset()
 
     def reset(self) -> None:
         """Drop the window begun."""
-        self._sums, self._filled = np.zeros_like(self._sums), 0
+        self._sums, self._filled = [[0.0, 0.0] for _ in self._sums], 0
 
 
 class _Lane:
@@ -132,13 +135,12 @@ class _Lane:
         squares = self._smoothed(velocity[:, self._columns])
         np.multiply(squares, squares, out=squares)
         series = self._arm @ squares.T
-        speed, bend_squared = series[:, :n], series[:, n:]
-        np.sqrt(speed, out=speed)
+        np.sqrt(series[:, :n], out=series[:, :n])
         pairs = series.reshape(arms, 2, n)
         for place, segments in enumerate(self.segments):
             for movement in segments.add(pairs[place].T):
                 self.movements[place].add(movement, self.rate)
-        self.windows.add(speed, bend_squared)
+        self.windows.add(pairs)
         self._tremble(velocity)
 
     def _smoothed(self, velocity: Floats) -> Floats:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from kinestream.streams.quality.desk import Batch
+from kinestream.streams.quality.desk import Batch, over_frames
 from kinestream.streams.quality.family import Family, Found, known_limit, rows, where
 from kinestream.streams.quality.model import SLACK, Context, Finding, Flag, Floats, Mask, MetricValue, Origin, Span
 from kinestream.streams.quality.rules import Rules
@@ -32,8 +32,9 @@ class Spikes(Family):
         speed = known_limit(context.velocity, context)
         self.known = ~np.isnan(speed)
         self.acceleration = np.where(self.known, speed / rules.spike_reach_s, np.inf)
+        self._least_acceleration = float(self.acceleration.min(initial=np.inf))
         self._least = np.full(width, _NONE, np.uint64)
-        self._steps = np.zeros((2, width))  # the last step of the batch before, and its validity and period
+        # the last step of the batch before, its validity and period
         self._before: tuple[Floats, Mask, float] | None = None
         self.spells: dict[int, Spell] = {}
 
@@ -48,20 +49,27 @@ class Spikes(Family):
         np.subtract(step[1:], step[:-1], out=turn[1:])
         np.subtract(step[0], earlier, out=turn[0])
         size = np.absolute(turn, out=turn)
-        least = float(batch.period.min())
-        bound = self.acceleration * min(least, period) ** 2
-        doubtful = np.maximum.reduce(size, axis=0) > bound
-        if doubtful.any():
-            mask = np.ones_like(step, np.bool_) if usable is None else usable
-            pairs = mask & np.vstack((valid, mask[:-1]))
-            for j in np.flatnonzero(doubtful).tolist():
-                self._closely(batch, j, pairs[:, j], earlier[j], period)
+        least = min(float(np.minimum.reduce(batch.period)), period) ** 2
+        # the largest of all joints is often below the least of their limits
+        if not np.maximum.reduce(size.reshape(-1)) <= self._least_acceleration * least:
+            doubtful = over_frames(np.maximum, size) > self.acceleration * least
+            self._look(batch, usable, doubtful, earlier, valid, period)
         self._resolve(batch, step, usable)
         self._before = (
             step[-1].copy(),
             np.ones(step.shape[1], np.bool_) if usable is None else usable[-1].copy(),
             float(batch.period[-1]),
         )
+
+    def _look(
+        self, batch: Batch, usable: Mask | None, doubtful: Mask, earlier: Floats, valid: Mask, period: float
+    ) -> None:
+        if not doubtful.any():
+            return
+        mask = np.ones(batch.step.shape, np.bool_) if usable is None else usable
+        pairs = mask & np.vstack((valid, mask[:-1]))
+        for j in np.flatnonzero(doubtful).tolist():
+            self._closely(batch, j, pairs[:, j], earlier[j], period)
 
     def _closely(self, batch: Batch, j: int, pairs: Mask, earlier: float, period: float) -> None:
         step = np.concatenate(([earlier], batch.step[:, j]))
@@ -92,7 +100,7 @@ class Spikes(Family):
         if usable is not None:
             bits[~usable] = 0
         np.subtract(bits, _ONE, out=bits)
-        least = np.minimum.reduce(bits, axis=0)
+        least = over_frames(np.minimum, bits)
         seen = least != _NONE
         least[seen] += _ONE
         np.minimum(self._least, least, out=self._least)

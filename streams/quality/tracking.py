@@ -68,7 +68,7 @@ class Tracking(Family):
         self._sample(batch, squares, good)
 
     def _sample(self, batch: Batch, squares: Floats, good: Mask | None) -> None:
-        at = np.flatnonzero(batch.seq % _SAMPLED == 0)
+        at = batch.every(_SAMPLED)
         self.histogram.add(np.sqrt(squares[at].reshape(-1) if good is None else squares[at][good[at]]))
 
     def rmse(self) -> Floats:
