@@ -53,7 +53,7 @@ class Board:
             consistency,
             spikes,
             Units(context, rules),
-            VelocityDelay(context, rules, consistency),
+            VelocityDelay(context, rules),
             Tracking(context, rules),
             RestOffset(context, rules),
             CommandLag(context, rules),

@@ -19,7 +19,8 @@ _SAMPLED = 8
 class Consistency(Family):
     """C1: e_k = dq_k/D_k - (v_k + v_(k-1))/2; nRMSE = rms(e) / max(rms(v), 0.01); gain = sum(dq/D vm) / sum(vm^2).
 
-    vm is the mean velocity over the interval (the trapezoid: comparing with v_k alone misreads every acceleration).
+    vm is the mean velocity over the interval (the trapezoid: comparing with v_k alone misreads every acceleration);
+    rms(v) is the speed the positions travel at, so that dead velocities read 1 and degrees 56, not what they claim.
     nRMSE 0.1 SUSPECT, 0.5 FAIL; |gain - 1| > 0.05 SUSPECT (ours). Gaps, missing frames and steps that no motor makes
     (I8's) are left out. A joint is judged once its position travelled 0.02 rad at an rms speed (of either kind)
     above 0.05 rad/s: below, encoder noise is all there is;
@@ -53,7 +54,7 @@ class Consistency(Family):
             return
         bad = batch.bad("velocity")
         if bad is None:
-            self.velocities += batch.ones @ batch.velocity_squares
+            self.velocities += batch.velocity_energy
             self.frames += batch.n
         else:
             self.velocities += batch.ones @ (batch.velocity_squares * ~bad[1:])
@@ -99,24 +100,21 @@ class Consistency(Family):
         with np.errstate(invalid="ignore", divide="ignore"):
             return np.where(self.means > 0, self.products / self.means, np.nan)
 
-    def correlation(self) -> Floats:
-        """Of dq/D and vm, float64 (J,); NaN where either is zero throughout."""
-        with np.errstate(invalid="ignore", divide="ignore"):
-            # dq/D = e + vm, and its product with vm is known
-            rates = self.errors + 2 * self.products - self.means
-            return self.products / np.sqrt(rates * self.means)
+    def rates(self) -> Floats:
+        """Sums of (dq/D)^2 over the intervals, float64 (J,)."""
+        # dq/D = e + vm, and its product with vm is known
+        return np.maximum(0.0, self.errors + 2 * self.products - self.means)
 
     def _speed(self) -> Floats:
         with np.errstate(invalid="ignore", divide="ignore"):
-            speed: Floats = np.sqrt(self.velocities / self.frames)
+            speed: Floats = np.sqrt(self.rates() / self.intervals)
         return np.maximum(speed, self.rules.consistency_speed)
 
     def _travelled(self) -> Mask:
         """Joints that moved enough to be judged."""
         far = (self.highest - self.lowest > self.rules.consistency_travel) & (self.intervals > 1)
-        rates = self.errors + 2 * self.products - self.means
         with np.errstate(invalid="ignore", divide="ignore"):
-            fast = np.maximum(self.velocities / self.frames, rates / self.intervals) > self.rules.move_open**2
+            fast = np.maximum(self.velocities / self.frames, self.rates() / self.intervals) > self.rules.move_open**2
         return np.logical_and(far, fast)
 
     def _jitter(self) -> float:

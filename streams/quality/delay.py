@@ -1,73 +1,109 @@
-"""How many frames apart velocity and position are: C2. Sums of single frames; never corrects anything."""
+"""How many frames apart velocity and position are: C2. Sums over a window of frames; never corrects anything."""
 
 from __future__ import annotations
 
 import numpy as np
 
-from kinestream.streams.quality.consistency import Consistency
 from kinestream.streams.quality.desk import Batch
 from kinestream.streams.quality.family import Family, Found, rows
-from kinestream.streams.quality.model import Context, Finding, Flag, Floats, Mask, MetricValue, Origin, Span
+from kinestream.streams.quality.model import NONE, Context, Finding, Flag, Floats, Mask, MetricValue, Origin, Span
 from kinestream.streams.quality.rules import Rules
+
+#: Lags compared: so many frames to either side.
+REACH = 2
+_HISTORY = 2 * REACH
+#: A peak nearer to lag 0 than this is at 0, frames: backward differences are half a frame late, which is no fault.
+_NEAR = 0.75
 
 
 class VelocityDelay(Family):
-    """C2 velocity delay: the lag that maximises corr(dq/dt at k, v_(k+l)), frames; a whole frame is SUSPECT (ours).
+    """C2 velocity delay: l* = arg max_l corr(dq/dt at k, v_(k+l)), l from -2 to 2, frames; l* != 0 SUSPECT (ours).
 
-    Found as the Newton step from lag 0: l = sum(r'(r - v)) / sum(r'^2), r the mean of the rates to either side of k
-    and r' their difference, so that all sums run over the same frames and no edge of the record moves the peak. A
-    velocity derived backwards is half a frame late, which is no fault. Judged where C1's correlation is at least 0.9.
+    dq/dt at k is the central difference (a backward one would lie half a frame early and leave two lags alike); all
+    lags run over the same k, each with its own energy. Of lags that are alike the nearest to 0 counts: l* is 0 where
+    the parabola through the greatest correlation and its neighbours peaks within 0.75 frames of it. Judged where that
+    correlation is at least 0.9 and C1 sees movement.
     """
 
     metrics = ("C2",)
 
-    def __init__(self, context: Context, rules: Rules, consistency: Consistency) -> None:
+    def __init__(self, context: Context, rules: Rules) -> None:
         super().__init__(context, rules)
         width = len(context.joints)
-        self._consistency = consistency
-        self._rate: Floats | None = None
-        self._valid: Mask | None = None
-        self.products, self.squares = np.zeros(width), np.zeros(width)
+        # the last frames: velocities, rates, and whether the step to them may be used (None = all)
+        self._velocity, self._rate = np.zeros((_HISTORY, width)), np.zeros((_HISTORY, width))
+        self._usable: Mask | None = np.zeros((_HISTORY, width), np.bool_)
+        self.products, self.energies = np.zeros((_HISTORY + 1, width)), np.zeros((_HISTORY + 1, width))
+        self.rates = np.zeros(width)
 
     def add(self, batch: Batch) -> None:
-        """Add the frames that have a step to either side."""
-        velocity = batch.channel("velocity")
-        if velocity is None or batch.channel("position") is None:
+        """Add the frames whose neighbours are known by now."""
+        measured = batch.channel("velocity")
+        if measured is None or batch.channel("position") is None:
             return
-        n, rate = batch.n, batch.rate
+        n = batch.n
+        velocity, rate = batch.shop.lagged[: n + _HISTORY], batch.shop.lagged_rate[: n + _HISTORY]
+        velocity[:_HISTORY], velocity[_HISTORY:] = self._velocity, measured[1:]
+        rate[:_HISTORY], rate[_HISTORY:] = self._rate, batch.rate
+        self._velocity, self._rate = velocity[n:].copy(), rate[n:].copy()
+        # twice the central difference: correlations have no scale
+        slope = np.add(rate[REACH : REACH + n], rate[REACH + 1 : REACH + 1 + n], out=batch.shop.spare[:n])
         usable = batch.steps("position", "velocity")
-        bend, off = batch.shop.spare[:n], batch.shop.other[:n]
-        before = rate[0] if self._rate is None else self._rate
-        np.subtract(rate[1:], rate[:-1], out=bend[1:])
-        np.subtract(rate[0], before, out=bend[0])
-        np.add(rate[1:], rate[:-1], out=off[1:])
-        np.add(rate[0], before, out=off[0])
-        off *= 0.5
-        off -= velocity[:-1]
-        if usable is not None:
-            bend *= usable
-            bend[1:] *= usable[:-1]
-        if self._valid is not None:
-            bend[0] *= self._valid
-        self.products += batch.ones @ np.multiply(off, bend, out=off)
-        self.squares += batch.ones @ np.multiply(bend, bend, out=bend)
-        self._rate = rate[-1].copy()
-        self._valid = None if usable is None else usable[-1].copy()
+        if usable is None and self._usable is None:
+            self._add_all(batch, velocity, slope)
+        else:
+            self._add_some(batch, velocity, slope, usable)
 
-    def _lags(self) -> Floats:
-        """Frames late of each joint, NaN where the two do not correlate."""
-        fit = self._consistency.correlation()
+    def _add_all(self, batch: Batch, velocity: Floats, slope: Floats) -> None:
+        n = batch.n
+        for place in range(_HISTORY + 1):
+            self.products[place] += np.einsum("ij,ij->j", slope, velocity[place : place + n])
+        self.rates += np.einsum("ij,ij->j", slope, slope)
+        # the windows of neighbouring lags differ by a frame at either end
+        energy = batch.velocity_energy.copy()
+        for place in range(_HISTORY, -1, -1):
+            self.energies[place] += energy
+            if place:
+                energy += velocity[place - 1] ** 2 - velocity[place + n - 1] ** 2
+
+    def _add_some(self, batch: Batch, velocity: Floats, slope: Floats, usable: Mask | None) -> None:
+        n, width = batch.n, batch.shop.joints
+        earlier = np.ones((_HISTORY, width), np.bool_) if self._usable is None else self._usable
+        steps = np.vstack((earlier, np.ones((n, width), np.bool_) if usable is None else usable))
+        self._usable = None if steps[n:].all() else steps[n:].copy()
+        # frame k counts if all steps from k - 2 to k + 2 do
+        whole = np.logical_and.reduce([steps[place : place + n] for place in range(1, _HISTORY + 1)])
+        slope *= whole
+        self.rates += np.einsum("ij,ij->j", slope, slope)
+        for place in range(_HISTORY + 1):
+            window = velocity[place : place + n] * whole
+            self.products[place] += np.einsum("ij,ij->j", slope, window)
+            self.energies[place] += np.einsum("ij,ij->j", window, window)
+
+    def correlations(self) -> Floats:
+        """Of each lag and joint, float64 (5, J); -1 where either stands still."""
         with np.errstate(invalid="ignore", divide="ignore"):
-            return np.where(fit >= self.rules.delay_correlation, self.products / self.squares, np.nan)
+            fit = self.products / np.sqrt(np.maximum(self.energies, 0.0) * self.rates)
+        return np.where(np.isfinite(fit), fit, -1.0)
+
+    def lags(self) -> Floats:
+        """Frames late of each joint, float64 (J,), NaN where the two do not correlate."""
+        fit = self.correlations()
+        best, joints = fit.argmax(axis=0), np.arange(fit.shape[1])
+        inner = np.clip(best, 1, _HISTORY - 1)
+        left, top, right = (fit[inner + side, joints] for side in (-1, 0, 1))
+        with np.errstate(invalid="ignore", divide="ignore"):
+            off = (left - right) / (2 * (left - 2 * top + right))
+        peak = best - REACH + np.where((best == inner) & np.isfinite(off), off, 0.0)
+        lags = np.where(np.abs(peak) <= _NEAR, 0.0, best - float(REACH))
+        return np.where(fit.max(axis=0) >= self.rules.delay_correlation, lags, NONE)
 
     def findings(self, span: Span, live: bool) -> list[Finding]:
         """One a joint, at the close."""
         if live:
             return []
-        lags = self._lags()
-        with np.errstate(invalid="ignore"):
-            # to first order a whole frame reads a little less
-            wrong = np.flatnonzero(np.abs(lags) > 0.75 * self.rules.delay_frames)
+        lags = self.lags()
+        wrong = np.flatnonzero(np.abs(np.nan_to_num(lags)) >= self.rules.delay_frames)
         return [self._one(span, j, float(lags[j])) for j in wrong.tolist()]
 
     def _one(self, span: Span, j: int, lag: float) -> Finding:
@@ -86,7 +122,7 @@ class VelocityDelay(Family):
 
     def values(self, span: Span, found: Found) -> list[MetricValue]:
         """The lag furthest from 0, frames."""
-        lags = self._lags()
+        lags = self.lags()
         lags = lags[np.isfinite(lags)]
-        worst = float(lags[np.argmax(np.abs(lags))]) if len(lags) else float("nan")
+        worst = float(lags[np.argmax(np.abs(lags))]) if len(lags) else NONE
         return rows("C2", "frames", worst, bool(len(lags)), found)

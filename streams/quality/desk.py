@@ -190,6 +190,16 @@ class Batch:
         return np.multiply(self.velocity, self.velocity, out=self.shop.velocity_squares[: self.n])
 
     @cached_property
+    def velocity_energy(self) -> Floats:
+        """Sum of :attr:`velocity_squares` of each joint, float64 (J,)."""
+        return self.ones @ self.velocity_squares
+
+    @cached_property
+    def speed_squared(self) -> Floats:
+        """Sum of the squared velocities of all joints, float64 (n,)."""
+        return self.velocity_squares @ self.shop.ones
+
+    @cached_property
     def error(self) -> Floats:
         """Command minus position, float64 (n, J)."""
         return np.subtract(self._rows["command"][1:], self._rows["position"][1:], out=self.shop.error[: self.n])
@@ -229,6 +239,8 @@ class _Shop:
         self.rows = {name: np.zeros((LARGEST + 1, joints)) for name in JOINT_CHANNELS}
         for name in ("step", "step_squares", "rate", "velocity_squares", "error", "error_squares", "spare", "other"):
             setattr(self, name, np.zeros((LARGEST + 1, joints)))
+        # with room for a few frames before a batch
+        self.lagged, self.lagged_rate = np.zeros((LARGEST + 8, joints)), np.zeros((LARGEST + 8, joints))
         self.flags = np.zeros((LARGEST + 1, joints), np.bool_)
 
     step: Floats

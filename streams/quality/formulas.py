@@ -23,11 +23,14 @@ def dimensionless_jerk(speed: Floats, rate_hz: float) -> float:
 
     ``speed`` (n,), any unit a second; NaN where nothing moves or fewer than three samples are given.
     """
-    if len(speed) < 3:
-        return NONE
+    return jerk_scale(speed, rate_hz) * bend_energy(speed) * rate_hz**3 if len(speed) > 2 else NONE
+
+
+def bend_energy(speed: Floats) -> float:
+    """Sum of the squared second differences."""
     step = speed[1:] - speed[:-1]
     bend = step[1:] - step[:-1]
-    return jerk_scale(speed, rate_hz) * float(bend @ bend) * rate_hz**3
+    return float(bend @ bend)
 
 
 def jerk_scale(speed: Floats, rate_hz: float) -> float:
@@ -140,3 +143,9 @@ def _prominence(speed: Floats, top: int) -> float:
     # a movement begins and ends at rest, also where the record is cut
     base = max(left if top else 0.0, right if top < len(speed) - 1 else 0.0)
     return float(height - base)
+
+
+def velocity_error(derived: Floats, velocity: Floats, least: float = 0.01) -> float:
+    """C1's nRMSE: rms(derived - velocity) / max(rms(derived), least), ``derived`` some difference quotient of q."""
+    error = derived - velocity
+    return float(np.sqrt(np.mean(error * error)) / max(float(np.sqrt(np.mean(derived * derived))), least))

@@ -36,12 +36,13 @@ class Idle(Family):
         if not self.measured and not self.context.measures("position"):
             return
         squares = batch.velocity_squares
-        idle = squares @ batch.shop.ones < batch.shop.joints * self._limit
-        if idle.any():
-            at = np.flatnonzero(idle)
-            idle[at] = np.maximum.reduce(squares[at], axis=1) < self._limit
-            if (bad := batch.bad("velocity" if self.measured else "position")) is not None:
-                idle &= ~bad[1:].any(axis=1)
+        idle = batch.speed_squared < self._limit
+        # below the limit in sum is below it in each joint; up to J times it is yet to be seen
+        doubtful = np.flatnonzero(~idle & (batch.speed_squared < batch.shop.joints * self._limit))
+        if len(doubtful):
+            idle[doubtful] = np.maximum.reduce(squares[doubtful], axis=1) < self._limit
+        if idle.any() and (bad := batch.bad("velocity" if self.measured else "position")) is not None:
+            idle &= ~bad[1:].any(axis=1)
         first = int(batch.starts)
         self.pauses.add(idle[first:], batch.seq[first:], batch.t[first:], batch.starts)
 

@@ -22,16 +22,28 @@ from kinestream.streams.quality.model import (
 )
 from kinestream.streams.quality.rules import Rules
 
-#: Lags that are told apart, at most, and frames a second at which they are compared: arms move below 10 Hz.
-LAGS, COMPARED_HZ = 100, 25.0
+#: Lags compared, at most; of them those up to so many seconds at every frame, where that is allowed.
+LAGS, CLOSE_S = 50, 0.18
+#: Frames a second at which they are compared: arms move below 10 Hz.
+COMPARED_HZ = 50.0
+
+
+def lags_to(longest: float, close: float) -> tuple[range, range]:
+    """At most 50 lags from 0 to ``longest`` frames: evenly dense up to ``close``, and evenly beyond."""
+    if longest < LAGS:
+        return range(int(longest * (1 + SLACK)) + 1), range(0)
+    fine = max(1, ceil(close / (LAGS // 2) * (1 - SLACK)))
+    near = range(0, int(close * (1 + SLACK)), fine)
+    coarse = ceil((longest - near.stop) / (LAGS - len(near) - 1) * (1 - SLACK))
+    return near, range(len(near) * fine, int(longest * (1 + SLACK)) + 1, coarse)
 
 
 class CommandLag(Family):
     """K3 command lag: l* D with l* = arg max_l corr(dc_(k-l), dq_k), l to 0.8 s, over all joints, s; > 0.15 SUSPECT.
 
-    Correlation of the steps of all joints together, each lag normalised by its own energies. k runs over 25 frames a
-    second, l over every frame of 0.8 s (over steps of two and more frames where they are above 100). Judged after 2 s
-    of motion, if the best correlation is at least 0.5 (ours). Needs a command and a nominal rate.
+    Correlation of the steps of all joints together, each lag normalised by its own energies. At most 50 lags: at 100
+    Hz every frame to 0.18 s, where the limit is, and every second one beyond. k runs over 50 frames a second. Judged
+    after 2 s of motion, if the best correlation is at least 0.5 (ours). Needs a command and a nominal rate.
     """
 
     metrics = ("K3",)
@@ -40,21 +52,22 @@ class CommandLag(Family):
         super().__init__(context, rules)
         width, rate = len(context.joints), context.nominal_rate_hz
         frames = rules.lag_longest_s * rate if rate > 0 else 0.0
-        self._every = max(1, ceil(frames / LAGS * (1 - SLACK)))
-        self.lags = int(frames / self._every * (1 + SLACK)) + 1 if frames >= 2 else 0
+        self._groups = lags_to(frames, CLOSE_S * rate) if frames >= 2 else (range(0), range(0))
+        #: frames
+        self.lags = np.array([*self._groups[0], *self._groups[1]], np.int64)
         #: frames between the oldest step remembered and a step's own
-        self._reach = max(0, self.lags - 1) * self._every
+        self._reach = int(self.lags.max(initial=0))
         self._stride = max(1, int(rate / COMPARED_HZ)) if rate > 0 else 1
         # single precision: only the place of a maximum is read from these sums
         self._told: Singles = np.zeros((self._reach, width), np.float32)
         self._energy = np.zeros(self._reach)
-        self.products, self.energies, self.moved = np.zeros(self.lags), np.zeros(self.lags), np.zeros(self.lags)
+        self.products, self.energies, self.moved = (np.zeros(len(self.lags)) for _ in range(3))
         self.seconds, self.period, self.periods = 0.0, 0.0, 0
 
     def add(self, batch: Batch) -> None:
         """Correlate the steps with the commands' before them."""
         command = batch.channel("command")
-        if command is None or batch.channel("position") is None or self.lags < 2:
+        if command is None or batch.channel("position") is None or len(self.lags) < 2:
             return
         told = np.subtract(command[1:], command[:-1], out=batch.shop.spare[: batch.n])
         usable = batch.steps("command", "position")
@@ -75,38 +88,42 @@ class CommandLag(Family):
         self.period += float(periods.sum())
         self.periods += len(periods)
         limit = self.rules.idle_derived_speed
-        moving = batch.velocity_squares @ batch.shop.ones >= limit * limit
+        moving = batch.speed_squared >= limit * limit
         self.seconds += float(batch.period @ (moving if batch.steady is None else moving & batch.steady))
 
     def _correlate(self, moved: Singles, window: Singles, energy: Floats, first: int, frame: int) -> None:
-        stride, every, size = self._stride, self._every, len(moved)
+        stride, size, begin = self._stride, len(moved), 0
         product = moved @ window.T
         row, column = product.strides
-        # moved_k meets told_(k - l): row i, column reach + first + i stride - l every
-        shape = (size, self.lags)
-        diagonal = np.lib.stride_tricks.as_strided(
-            product[:, self._reach + first :], shape, (row + stride * column, -every * column)
-        )
-        self.products += diagonal.sum(axis=0, dtype=np.float64)
         item = energy.itemsize
-        told = np.lib.stride_tricks.as_strided(energy[self._reach + first :], shape, (stride * item, -every * item))
-        self.energies += told.sum(axis=0)
+        for lags in self._groups:
+            if not lags:
+                continue
+            # moved_k meets told_(k - l): row i, column reach + first + i stride - l
+            shape, place, end = (size, len(lags)), self._reach + first - lags.start, begin + len(lags)
+            diagonal = np.lib.stride_tricks.as_strided(
+                product[:, place:], shape, (row + stride * column, -lags.step * column)
+            )
+            self.products[begin:end] += diagonal.sum(axis=0, dtype=np.float64)
+            told = np.lib.stride_tricks.as_strided(energy[place:], shape, (stride * item, -lags.step * item))
+            self.energies[begin:end] += told.sum(axis=0)
+            begin = end
         own = np.einsum("ij,ij->i", moved, moved).astype(np.float64)
         self.moved += own.sum()
         if frame < self._reach:
-            # nobody knows what was told before the first frame: frame k has no part in lags beyond k
+            # nobody knows what was told up to the first frame: frame k has no part in lags from k on
             for k in range(size):
-                self.moved[(frame + k * stride) // every + 1 :] -= own[k]
+                self.moved[self.lags >= frame + k * stride] -= own[k]
 
     def best(self) -> tuple[float, float]:
         """The lag, s, and the correlation there."""
         with np.errstate(invalid="ignore", divide="ignore"):
             fit = np.nan_to_num(self.products / np.sqrt(self.energies * self.moved), nan=-1.0, posinf=-1.0)
         place = int(np.argmax(fit))
-        return place * self._every * self.period / self.periods, float(fit[place])
+        return int(self.lags[place]) * self.period / self.periods, float(fit[place])
 
     def _lag(self) -> float:
-        if self.lags < 2 or not self.periods or self.seconds < self.rules.lag_motion_s * (1 - SLACK):
+        if len(self.lags) < 2 or not self.periods or self.seconds < self.rules.lag_motion_s * (1 - SLACK):
             return NONE
         lag, fit = self.best()
         return lag if fit >= self.rules.lag_correlation else NONE

@@ -106,11 +106,12 @@ class Segments:
 
     def _slow_on_the_way_up(self, values: list[float]) -> int:
         """The first sample below the floor at its time; -1 = none."""
-        peak = self._peak
+        peak, rest, share = self._peak, self._floor(0.0), self._rules.move_peak * (1 - SLACK)
         for k, value in enumerate(values):
-            if value < self._floor(peak):
+            if value > peak:
+                peak = value
+            elif value < rest or value < share * peak:
                 return k
-            peak = max(peak, value)
         return -1
 
     def _close(self, series: Floats, begin: int, end: int, ended: list[Floats]) -> int:

@@ -11,7 +11,7 @@ from kinestream.streams.quality.arms import arms_of
 from kinestream.streams.quality.desk import Batch
 from kinestream.streams.quality.family import Family, Found, plain, rows
 from kinestream.streams.quality.filters import BLOCK, Filter
-from kinestream.streams.quality.formulas import jerk_scale, ldlj, minus_log, peaks, sparc
+from kinestream.streams.quality.formulas import bend_energy, jerk_scale, minus_log, peaks, sparc
 from kinestream.streams.quality.model import NONE, Context, Floats, Mask, MetricValue, Span
 from kinestream.streams.quality.rules import Rules
 from kinestream.streams.quality.segments import Segments
@@ -36,9 +36,10 @@ class Movements:
         """``movement`` (k, 2): speed, and the squared norm of the joints' second velocity differences."""
         speed = np.ascontiguousarray(movement[:, 0])
         jerk_squares = float(movement[2:, 1].sum()) * rate_hz**4
+        scale = jerk_scale(speed, rate_hz)
         found = {
-            "S1": ldlj(speed, rate_hz),
-            "S1v": minus_log(jerk_scale(speed, rate_hz) * jerk_squares / rate_hz),
+            "S1": minus_log(scale * bend_energy(speed) * rate_hz**3),
+            "S1v": minus_log(scale * jerk_squares / rate_hz),
             "S2": sparc(speed, rate_hz),
         }
         self._keep(found)

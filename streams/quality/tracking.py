@@ -240,10 +240,10 @@ class CopiedCommand(Family):
 def _moving(batch: Batch, rules: Rules) -> Mask:
     measured = batch.channel("velocity") is not None
     speed = rules.idle_speed if measured else rules.idle_derived_speed
-    squares, limit = batch.velocity_squares, speed * speed
-    moving: Mask = squares @ batch.shop.ones >= batch.shop.joints * limit
-    # below, the sum alone does not tell whether one joint moves
-    doubtful = np.flatnonzero(~moving)
+    limit = speed * speed
+    moving: Mask = batch.speed_squared >= batch.shop.joints * limit
+    # below, the sum tells only of joints that together stay below the limit of one
+    doubtful = np.flatnonzero(~moving & (batch.speed_squared >= limit))
     if len(doubtful):
-        moving[doubtful] = np.maximum.reduce(squares[doubtful], axis=1) >= limit
+        moving[doubtful] = np.maximum.reduce(batch.velocity_squares[doubtful], axis=1) >= limit
     return moving

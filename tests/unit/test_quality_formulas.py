@@ -19,7 +19,9 @@ from kinestream.streams.quality.formulas import (
     rms_jerk,
     sparc,
     vector_ldlj,
+    velocity_error,
 )
+from kinestream.streams.quality.lag import CLOSE_S, lags_to
 from kinestream.streams.quality.segments import Segments
 from kinestream.streams.quality.tasks import duration_z, spread_of, tukey_fence
 
@@ -31,7 +33,7 @@ def reach(seconds=1.0, rate=100, amplitude=1.0, closed=True):
     return amplitude / seconds * (30 * x**2 - 60 * x**3 + 30 * x**4)
 
 
-def board(rate, **channels):
+def board(rate, cut=256, /, **channels):
     """A board that saw these float64 channels of one joint."""
     n = len(next(iter(channels.values())))
     known = Context(
@@ -40,8 +42,9 @@ def board(rate, **channels):
     )  # fmt: skip
     made = Board(known, BUILTIN)
     t = 10**18 + np.rint(np.arange(n) * 1e9 / rate).astype(np.int64)
-    made.add(Frames(np.arange(n), t, {name: values[:, None] for name, values in channels.items()}))
-    made.settle()
+    for part in (slice(first, first + cut) for first in range(0, n, cut)):
+        made.add(Frames(np.arange(n)[part], t[part], {name: values[part, None] for name, values in channels.items()}))
+        made.settle()
     return {type(family).__name__: family for family in made.families}
 
 
@@ -141,34 +144,107 @@ def test_row_11_jerk_of_a_sine(rate, jerk):
     assert rms_jerk(0.5 * np.sin(pi * t), rate) == pytest.approx(jerk, abs=1e-6)
 
 
-def test_row_12_normalised_jerk_of_a_reach_is_720():
-    assert normalised_jerk(reach(rate=50_000), 50_000) == pytest.approx(720, rel=1e-3)
+@pytest.mark.parametrize(("amplitude", "seconds"), [(1.0, 1.0), (0.5, 2.0), (2.0, 0.8)])
+def test_row_12_a_reach_by_its_formulas(amplitude, seconds):
+    rate = 20_000
+    x = np.arange(round(rate * seconds) + 1) / (rate * seconds)
+    q = amplitude * (10 * x**3 - 15 * x**4 + 6 * x**5)
+    v = reach(seconds, rate, amplitude)
+    bend = np.gradient(v, 1 / rate)
+    assert v.max() == pytest.approx(1.875 * amplitude / seconds, rel=1e-6)
+    assert np.abs(bend[1:-1]).max() == pytest.approx(10 / sqrt(3) * amplitude / seconds**2, rel=1e-6)
+    jerk = np.diff(v, 2) * rate**2
+    assert np.abs(jerk).max() == pytest.approx(60 * amplitude / seconds**3, rel=1e-3)
+    assert sqrt(np.mean(jerk**2)) == pytest.approx(sqrt(720) * amplitude / seconds**3, rel=1e-3)
+    assert rms_jerk(q, rate) == pytest.approx(sqrt(720) * amplitude / seconds**3, rel=1e-3)
+    assert normalised_jerk(v, rate) == pytest.approx(720, rel=1e-3)
 
 
-def test_rows_13_and_14_velocity_against_position():
-    t = np.arange(1001) / 100
-    q, v = np.sin(2 * pi * t), 2 * pi * np.cos(2 * pi * t)
-    errors = {
-        "exact": (v, 3.2895e-4),
-        "late": (2 * pi * np.cos(2 * pi * (t - 0.01)), 6.2930e-2),
-        "degrees": (np.degrees(v), None),
-        "sign": (-v, 2.0007),
-    }
-    for name, (given, expected) in errors.items():
-        family = board(100.0, position=q, velocity=given)["Consistency"]
-        if expected:
-            assert family.error()[0] == pytest.approx(expected, rel=3e-3), name
-    assert board(100.0, position=q, velocity=np.degrees(v))["Consistency"].gain()[0] == pytest.approx(
-        1 / 57.2958, rel=1e-3
+@pytest.mark.parametrize(
+    ("count", "arc", "jerk"), [(2, -3.99354, -9.25007), (5, -6.37262, -13.48373), (10, -8.02191, -16.42560)]
+)
+def test_row_7_whole_episodes_with_a_second_between_reaches(count, arc, jerk):
+    speed = np.tile(np.r_[reach(closed=False), np.zeros(100)], count)[:-100]
+    assert sparc(speed, 100) == pytest.approx(arc, abs=1e-5)
+    assert ldlj(speed, 100) == pytest.approx(jerk, abs=1e-5)
+
+
+T_S = np.arange(1001) / 100
+Q, V = np.sin(2 * pi * T_S), 2 * pi * np.cos(2 * pi * T_S)
+#: velocities of Q: as they should be, and with a fault each
+VELOCITIES = {
+    "exact": V,
+    "late": 2 * pi * np.cos(2 * pi * (T_S - 0.01)),
+    "degrees": np.degrees(V),
+    "sign": -V,
+    "zeros": np.zeros_like(V),
+}
+BACKWARD = np.diff(Q) * 100
+CENTRAL = (Q[2:] - Q[:-2]) * 50
+
+
+def test_row_13_the_trapezoid_misreads_no_acceleration():
+    assert velocity_error(BACKWARD, (V[1:] + V[:-1]) / 2) == pytest.approx(3.2895e-4, abs=1e-7)
+    assert velocity_error(BACKWARD, V[1:]) == pytest.approx(3.1412e-2, abs=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("fault", "expected"),
+    [("exact", 6.5784e-4), ("late", 6.2930e-2), ("degrees", 56.33), ("sign", 2.0007), ("zeros", 1.0)],
+)
+def test_row_14_velocities_with_a_fault_by_central_differences(fault, expected):
+    assert velocity_error(CENTRAL, VELOCITIES[fault][1:-1]) == pytest.approx(expected, rel=1e-3)
+
+
+@pytest.mark.parametrize("fault", VELOCITIES)
+def test_the_stream_judges_each_of_them_by_the_trapezoid(fault):
+    v = VELOCITIES[fault]
+    families = board(100.0, position=Q, velocity=v)
+    expected = velocity_error(BACKWARD, (v[1:] + v[:-1]) / 2)
+    assert families["Consistency"].error()[0] == pytest.approx(expected, rel=1e-9)
+    lag = families["VelocityDelay"].lags()[0]
+    assert (
+        lag == {"exact": 0, "late": 1, "degrees": 0}[fault] if fault in ("exact", "late", "degrees") else np.isnan(lag)
     )
+
+
+@pytest.mark.parametrize("late", [-2, -1, 0, 1, 2])
+@pytest.mark.parametrize("cut", [1, 3, 64, 1001])
+def test_velocity_delay_is_the_lag_of_the_greatest_correlation(late, cut):
+    rng = np.random.default_rng(4)
+    q = np.cumsum(np.convolve(rng.normal(size=1011), np.hanning(11), "valid")) / 100
+    slope = np.gradient(q, 0.01)
+    v = np.roll(slope, late) + rng.normal(0, 0.02, 1001)
+    lags = range(-2, 3)
+    r = slope[2:-2]
+    by_hand = [r @ w / sqrt((r @ r) * (w @ w)) for w in (v[2 + k : 999 + k] for k in lags)]
+    family = board(100.0, cut, position=q, velocity=v)["VelocityDelay"]
+    assert family.correlations()[:, 0] == pytest.approx(by_hand, rel=1e-9)
+    assert family.lags()[0] == lags[int(np.argmax(by_hand))] == late
+
+
+def test_a_velocity_derived_backwards_is_not_late():
+    q = np.convolve(np.random.default_rng(5).normal(size=1200), np.hanning(31), "valid") / 10
+    backward = np.diff(q, prepend=q[0]) * 100
+    assert board(100.0, position=q, velocity=backward)["VelocityDelay"].lags()[0] == 0.0
 
 
 @pytest.mark.parametrize(("tau", "rmse"), [(0.01, 0.022219), (0.05, 0.110985), (0.1, 0.221284)])
 def test_row_15_tracking_error_and_lag(tau, rmse):
     t = np.arange(2001) / 100
     families = board(100.0, position=np.sin(pi * (t - tau)), command=np.sin(pi * t))
-    assert families["Tracking"].rmse()[0] == pytest.approx(rmse, abs=1e-4)
+    assert families["Tracking"].rmse()[0] == pytest.approx(rmse, abs=1e-6)
     assert families["CommandLag"].best()[0] == pytest.approx(tau, abs=1e-6)
+
+
+@pytest.mark.parametrize("rate", [25, 50, 60, 100, 125, 200, 250, 500, 1000])
+def test_lags_to_0_8_s_are_at_most_fifty_and_close_where_the_limit_is(rate):
+    near, far = lags_to(0.8 * rate, CLOSE_S * rate)
+    lags = np.array([*near, *far])
+    assert len(lags) <= 50
+    assert lags[0] == 0
+    assert 0.77 * rate <= lags[-1] <= 0.8 * rate
+    assert np.diff(lags)[lags[1:] <= 0.17 * rate].max() / rate <= max(0.01, 1 / rate)
 
 
 def test_row_19_interarrival_jitter():
