@@ -8,8 +8,9 @@ from typing import Any, Final
 
 from kinestream.schemas.errors import SettingError
 
-#: librdkafka's own words: it writes dozens of lines a second while a broker is away; what matters is said by us.
+#: librdkafka's own words: dozens of lines a second while a broker is away. What matters comes as an error, and we say it.
 _LIBRARY_LOG = logging.getLogger("kinestream.librdkafka")
+_LIBRARY_LOG.setLevel(logging.CRITICAL + 1)
 #: Between two proofs of membership, seconds, at most; a thirtieth of the session where that is shorter.
 _CONFIRM_S: Final = 1 / 3
 
@@ -54,7 +55,7 @@ class Joining:
             "group.id": self.group,
             "enable.auto.commit": False,
             "allow.auto.create.topics": False,
-            "log_level": 1,  # what ends a client is told by an error, too
+            "log_level": 1,
             "log.connection.close": False,
             "logger": _LIBRARY_LOG,
             # A broker that is back is found within a second; the default goes up to ten.

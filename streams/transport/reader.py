@@ -247,6 +247,9 @@ class LogReader:
             "lost %d partitions: no heartbeat reached the broker in time, others may have them", len(partitions)
         )
         self._on_revoke(client, partitions)
+        # What follows is a new join: whoever took our id over meanwhile is alive, and would be thrown out by it.
+        if self._asking is not None:
+            self._claim(self._asking.client)
 
     def _starts(self, partitions: list[TopicPartition], positions: Mapping[TP, int]) -> dict[TP, Start]:
         """Where to begin with each, ``positions`` before what is committed; asks until the broker answers."""

@@ -28,7 +28,7 @@ def moves(members: Members, name: str, since: float) -> dict[str, int]:
 
 
 def test_members_come_and_go_and_only_what_must_move_moves(members: Members) -> None:
-    members.session_s = 10.0
+    members.session_s = 20.0  # none ends here; a start takes seconds on a machine with much to do
     members.send(20)
     members.start("a")
     members.start("b")
@@ -88,7 +88,7 @@ def test_a_member_whose_id_was_taken_over_while_it_was_stopped_ends_and_says_why
     words = len(members.said("first", "owns"))
     members.signal("first", signal.SIGCONT)
     assert first.wait(20) == 70
-    assert members.log("first").count("another process joined group") == 1
+    assert members.log("first").count("give every worker a") == 1
     assert not any(one["owned"] for one in members.said("first", "owns")[words + 1 :])
     members.send(5)
     members.wait_for(members.all_handed)
