@@ -111,6 +111,12 @@ class Commits:
                 self.confirmed_s = sent.sent_s
         _tell(sent.waiting, accepted and sent.whole)
 
+    def forget(self) -> None:
+        """The client is gone; what it had sent is not answered any more."""
+        sent, self._sent = self._sent, None
+        if sent is not None:
+            _tell(sent.waiting, False)
+
     def finish(self, client: Consumer, timeout_s: float) -> None:
         """At the end: what was asked for, then leave no mark behind, so that a successor need not watch it."""
         deadline = time.monotonic() + timeout_s

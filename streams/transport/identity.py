@@ -13,11 +13,15 @@ import os
 import threading
 import time
 import uuid
+from typing import Final
 
 from confluent_kafka import Consumer, KafkaException, TopicPartition
 
 from kinestream.schemas.errors import BrokerError, SettingError
 from kinestream.streams.transport.joining import Joining
+
+#: Seconds for which marks are watched: a living member moves its own at least four times in it.
+WATCH_S: Final = 1.5
 
 
 class Identity:
@@ -34,12 +38,14 @@ class Identity:
             return ""
         return f"{self._joining.instance_id}/{self._life}/{next(self._beats)}"
 
-    def claim(self, client: Consumer, partitions: list[TopicPartition], stopping: threading.Event) -> None:
+    def claim(
+        self, client: Consumer, partitions: list[TopicPartition], stopping: threading.Event, watch_s: float = WATCH_S
+    ) -> None:
         """Returns once the id is ours to use; raises :class:`SettingError` if a living process has it."""
         if self._joining.instance_id is None:
             return
         before = self._marks(client, partitions)
-        deadline = time.monotonic() + 4 * self._joining.confirm_s
+        deadline = time.monotonic() + watch_s
         while before and time.monotonic() < deadline and not stopping.wait(self._joining.confirm_s / 2):
             for place, mark in self._marks(client, partitions).items():
                 if before.get(place) != mark:

@@ -8,7 +8,7 @@ from typing import Any, Final
 
 from kinestream.schemas.errors import SettingError
 
-#: librdkafka's own words: dozens of lines a second while a broker is away. What matters comes as an error, and we say it.
+#: librdkafka's own words: dozens of lines a second while a broker is away. What matters comes as an error.
 _LIBRARY_LOG = logging.getLogger("kinestream.librdkafka")
 _LIBRARY_LOG.setLevel(logging.CRITICAL + 1)
 #: Between two proofs of membership, seconds, at most; a thirtieth of the session where that is shorter.

@@ -16,12 +16,12 @@ from typing import Any, Final
 from confluent_kafka import OFFSET_BEGINNING, OFFSET_END, Consumer, KafkaError, KafkaException, TopicPartition
 from faust.types import TP
 
-from kinestream.schemas.errors import BrokerError, KinestreamError, SettingError
+from kinestream.schemas.errors import BrokerError, SettingError
 from kinestream.streams.transport.asking import Asking, offsets_at
 from kinestream.streams.transport.commits import Commits, generation_of
 from kinestream.streams.transport.fetch import Fetch, Packed
 from kinestream.streams.transport.holding import Holding, Holdings
-from kinestream.streams.transport.identity import Identity, known_partitions
+from kinestream.streams.transport.identity import WATCH_S, Identity, known_partitions
 from kinestream.streams.transport.joining import Joining
 from kinestream.streams.transport.starting import Start, decide
 
@@ -42,9 +42,11 @@ _LOST_PLACE: Final = frozenset(
         KafkaError.OFFSET_OUT_OF_RANGE,
     }
 )
-#: Errors after which librdkafka does nothing more.
-_ENDS: Final = frozenset({KafkaError._FATAL, KafkaError.FENCED_INSTANCE_ID})
 _MISSING: Final = frozenset({KafkaError.UNKNOWN_TOPIC_OR_PART, KafkaError._UNKNOWN_TOPIC})
+
+
+class _FencedError(Exception):
+    """The broker knows a newer member under our static id."""
 
 
 class LogReader:
@@ -70,6 +72,8 @@ class LogReader:
         self.holdings: Holdings = {}
         self._commits = Commits(self.holdings, self._identity, joining.confirm_s)
         self._asking: Asking | None = None
+        #: the client that is member now; what another one still says is of the past
+        self._member: Any = None
         self._thread = threading.Thread(target=self._run, name="log-reader", daemon=True)
         self.stopping = threading.Event()
         self._room = threading.Condition()
@@ -119,20 +123,20 @@ class LogReader:
 
     def _run(self) -> None:
         self._asking = Asking(Consumer(self._joining.client()), self.holdings)
+        self._asking.start()
         try:
-            if self._claim(self._asking.client):
-                self._asking.start()
+            while self._claim(self._asking.client):
                 self._be_member()
         except Exception as problem:
             self._failed(problem)
         finally:
             self._asking.stop()
 
-    def _claim(self, asking: Consumer) -> bool:
+    def _claim(self, asking: Consumer, watch_s: float = WATCH_S) -> bool:
         """Wait for the broker, then make sure that the topics are there and the id is nobody's; False = stopped."""
         while not self.stopping.is_set():
             try:
-                self._identity.claim(asking, known_partitions(asking, self._topics), self.stopping)
+                self._identity.claim(asking, known_partitions(asking, self._topics), self.stopping, watch_s)
                 return True
             except (BrokerError, KafkaException) as problem:
                 self._say_away(str(problem))
@@ -140,19 +144,32 @@ class LogReader:
         return False
 
     def _be_member(self) -> None:
-        callbacks = {"error_cb": self._on_error, "on_commit": self._commits.on_answer}
-        client = Consumer({**self._joining.member(), **callbacks})
+        """Read until we are told to stop, or are fenced: then there is a new claim to make."""
+        member = Consumer(self._joining.member() | {"error_cb": self._on_error, "on_commit": self._on_commit})
+        self._member = member
         try:
             changes = {"on_assign": self._on_assign, "on_revoke": self._on_revoke, "on_lost": self._on_lost}
-            client.subscribe(sorted(self._topics), **changes)
+            member.subscribe(sorted(self._topics), **changes)
             while not self.stopping.is_set():
-                self._read(client)
-            self._commits.finish(client, 1.0)
-        except Exception as problem:
-            self._failed(problem)  # first of all: closing a client that was fenced may take for ever
+                self._read(member)
+            self._commits.finish(member, 1.0)
+        except _FencedError:
+            # By another process, or by ourselves: of two requests to join that a slow broker had, it kept the other.
+            log.warning("the broker gave our static id to a newer member; looking whether a living process has it")
+            self._let_go_of_all()
         finally:
-            self.stopping.set()
-            client.close()
+            # A client that was fenced does nothing more, and may take for ever to close.
+            self._member = None
+            closing = threading.Thread(target=member.close, name="closing", daemon=True)
+            closing.start()
+            closing.join(2.0)
+
+    def _let_go_of_all(self) -> None:
+        self._commits.forget()
+        gone = set(self.holdings)
+        self.holdings.clear()
+        if gone:
+            self._revoked(gone)
 
     def _read(self, client: Consumer) -> None:
         first = client.poll(_POLL_S)
@@ -234,7 +251,13 @@ class LogReader:
         self._commits.urged = True
         self._assigned(set(starts), generation)
 
+    def _on_commit(self, error: Any, parts: list[TopicPartition]) -> None:
+        if self._member is not None:
+            self._commits.on_answer(error, parts)
+
     def _on_revoke(self, client: Consumer, partitions: list[TopicPartition]) -> None:
+        if client is not self._member:
+            return  # of one that was fenced, and is being closed
         gone = {TP(one.topic, one.partition) for one in partitions}
         if not self.stopping.is_set():  # the last commit needs them, and the worker has let go of them
             for tp in gone:
@@ -249,7 +272,7 @@ class LogReader:
         self._on_revoke(client, partitions)
         # What follows is a new join: whoever took our id over meanwhile is alive, and would be thrown out by it.
         if self._asking is not None:
-            self._claim(self._asking.client)
+            self._claim(self._asking.client, 2 * WATCH_S)
 
     def _starts(self, partitions: list[TopicPartition], positions: Mapping[TP, int]) -> dict[TP, Start]:
         """Where to begin with each, ``positions`` before what is committed; asks until the broker answers."""
@@ -327,8 +350,12 @@ class LogReader:
             self._on_error(error)
 
     def _on_error(self, error: KafkaError) -> None:
-        if error.code() in _ENDS or error.fatal():
-            raise _fatal(error, self._joining)
+        if self._member is None:
+            return
+        if error.code() == KafkaError.FENCED_INSTANCE_ID or "fenced" in error.str():
+            raise _FencedError
+        if error.code() == KafkaError._FATAL or error.fatal():
+            raise BrokerError(f"the consumer cannot go on: {error.str()}")
         self._say_away(error.str())
 
     def _say_away(self, text: str) -> None:
@@ -340,15 +367,6 @@ class LogReader:
         if self._away:
             log.warning("over: the log is read again")
         self._away = False
-
-
-def _fatal(error: KafkaError, joining: Joining) -> KinestreamError:
-    if "instance" in error.str().lower() or error.code() == KafkaError.FENCED_INSTANCE_ID:
-        return SettingError(
-            f"another process joined group {joining.group!r} as member {joining.instance_id!r}, and it has our"
-            " partitions now: give every worker a KINESTREAM_INSTANCE_ID of its own"
-        )
-    return BrokerError(f"the consumer cannot go on: {error.str()}")
 
 
 def _cut(records: list[Any], most: int) -> Iterable[tuple[list[Any], int]]:
