@@ -11,7 +11,7 @@ from typing import Any, Final
 
 from kinestream.producers.episode import Episode
 from kinestream.producers.labels import EpisodeLabels
-from kinestream.producers.recordings import RecordedEpisode, Recording, open_recording
+from kinestream.producers.recordings import Choices, RecordedEpisode, Recording, open_recording
 from kinestream.producers.robot import Robot
 from kinestream.schemas.errors import ContractError, RecordingError
 from kinestream.schemas.frames import Float32, Int64
@@ -65,6 +65,7 @@ def publish(
     paths: Sequence[Path | str],
     *,
     model: str = "",
+    choices: Choices | None = None,
     skill: str = "",
     area: str = "",
     robot: str = "",
@@ -77,13 +78,14 @@ def publish(
     """Publish every episode of the recordings at ``paths`` on the bulk lane; returns when the broker has them all.
 
     ``speed``: "max", or a multiple of real time. The first stamp of an episode becomes now unless ``keep_time``; stamps
-    keep their differences to the nanosecond. ``model`` overrides the recordings' own. ``robot``: id of the sender,
+    keep their differences to the nanosecond. ``model`` overrides the recordings' own,
+    ``choices`` says all else of them that only a person knows. ``robot``: id of the sender,
     "replay-<model>-1" unless given. Every run mints new episode ids. All recordings are opened before anything is sent.
     Raises :class:`RecordingError`, ``UnknownModelError``, ``SettingError`` and ``DeliveryError``.
     """
     pace = _pace(speed)
     begun = time.monotonic()
-    recordings = [open_recording(path, model) for path in paths]
+    recordings = [open_recording(path, model, choices) for path in paths]
     report = PublishReport(notes=[note for recording in recordings if (note := _note(recording))])
     progress = _Counted(sum(recording.frames for recording in recordings), on_progress)
     sent: list[tuple[Episode, str]] = []
@@ -175,7 +177,7 @@ def _send(episode: Episode, recorded: RecordedEpisode, part: slice, t_ns: Int64)
         return None if values is None else values[part]
 
     episode.send_many(
-        recorded.position[part],
+        cut(recorded.position),
         t_ns[part],
         velocity=cut(recorded.velocity),
         effort=cut(recorded.effort),

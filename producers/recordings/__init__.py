@@ -4,5 +4,6 @@ from __future__ import annotations
 
 from kinestream.producers.recordings.formats import open_recording
 from kinestream.producers.recordings.recording import RecordedEpisode, Recording
+from kinestream.producers.recordings.take import Choices
 
-__all__ = ["RecordedEpisode", "Recording", "open_recording"]
+__all__ = ["Choices", "RecordedEpisode", "Recording", "open_recording"]

@@ -1,4 +1,4 @@
-"""Columns of one Parquet file as numpy arrays; never anything about what they mean."""
+"""Columns of one Parquet or Arrow file as numpy arrays; never anything about what they mean."""
 
 from __future__ import annotations
 
@@ -41,6 +41,20 @@ class Columns:
         matrix: Float32 = values.astype(np.float32, copy=False).reshape(len(column), width)
         return matrix
 
+    def texts(self, name: str) -> tuple[str, ...]:
+        """A column of texts, or of lists of texts, one text a row."""
+        rows = self._table.column(name).to_pylist()
+        return tuple("; ".join(map(str, row)) if isinstance(row, list) else str(row) for row in rows)
+
+    def rows(self, first: int, end: int) -> Columns:
+        """The rows from ``first`` to before ``end``."""
+        return Columns(self.path, self._table.slice(first, end - first))
+
+    @property
+    def types(self) -> dict[str, Any]:
+        """The Arrow type of each column."""
+        return {field.name: field.type for field in self._table.schema}
+
     def _whole(self, name: str) -> Any:
         column = self._table.column(name).combine_chunks()
         column = column.chunk(0) if hasattr(column, "num_chunks") else column
@@ -57,7 +71,11 @@ class Columns:
 
 def check_file(path: Path, columns: Sequence[str]) -> int:
     """Rows of a sound file that has ``columns``, by its footer alone; raises :class:`RecordingError` otherwise."""
-    footer = _open(path).metadata
+    try:
+        footer = _open(path).metadata
+        footer.schema.to_arrow_schema()
+    except (OSError, library("pyarrow").ArrowException) as problem:
+        raise RecordingError(f"{path} is damaged ({_line(problem)}); copy it anew") from problem
     absent = [name for name in columns if name not in footer.schema.to_arrow_schema().names]
     if absent:
         raise RecordingError(f"{path} has no column {', '.join(absent)}; is it an episode of this data set?")
@@ -71,17 +89,40 @@ def read_columns(path: Path, columns: Sequence[str]) -> Columns:
     file, arrow = _open(path), import_module("pyarrow")
     try:
         return Columns(path, file.read(columns=list(columns)))
-    except (OSError, arrow.ArrowException) as problem:
+    except (OSError, arrow.ArrowException, MemoryError) as problem:
         raise RecordingError(f"{path} is damaged ({_line(problem)}); copy it anew") from problem
 
 
-def _open(path: Path) -> Any:
+def read_arrow(path: Path) -> Columns:
+    """All columns of an Arrow IPC stream or file; raises :class:`RecordingError` where it is cut short or damaged."""
+    arrow = library("pyarrow")
     try:
-        arrow, parquet = import_module("pyarrow"), import_module("pyarrow.parquet")
+        with arrow.memory_map(str(path)) as source:
+            stream = arrow.BufferReader(source.read_buffer())
+            table = (arrow.ipc.open_file if _is_file(path) else arrow.ipc.open_stream)(stream).read_all()
+            table.validate(full=True)
+    except (OSError, ValueError, arrow.ArrowException, MemoryError) as problem:
+        raise RecordingError(f"{path} is cut short or no Arrow file ({_line(problem)}); copy it anew") from problem
+    return Columns(path, table)
+
+
+def _is_file(path: Path) -> bool:
+    with path.open("rb") as file:
+        return file.read(6) == b"ARROW1"
+
+
+def library(name: str) -> Any:
+    """A library of the extra ``recordings``; raises :class:`RecordingError` where it is not installed."""
+    try:
+        return import_module(name)
     except ImportError as missing:
         raise RecordingError(
-            "recordings are read with pyarrow, which is not installed: pip install 'kinestream[recordings]'"
+            f"this recording is read with {name}, which is not installed: pip install 'kinestream[recordings]'"
         ) from missing
+
+
+def _open(path: Path) -> Any:
+    arrow, parquet = library("pyarrow"), library("pyarrow.parquet")
     if path.stat().st_size == 0:
         raise RecordingError(f"{path} is an empty file; copy it anew")
     try:

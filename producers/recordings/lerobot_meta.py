@@ -1,78 +1,128 @@
-"""What the meta folder of a LeRobot v2.1 data set declares; never opens an episode."""
+"""What the meta folder of a LeRobot v2.1 or v3.0 data set declares; never opens an episode's frames."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
+import numpy as np
+
+from kinestream.producers.recordings.columns import read_columns
 from kinestream.schemas.errors import RecordingError
 
-STATE = "observation.state"
-ACTION = "action"
-VERSION = "v2.1"
+STATE: Final = "observation.state"
+ACTION: Final = "action"
+VERSIONS: Final = ("v2.1", "v3.0")
+#: Columns that count or stamp; they are no signals.
+COUNTERS: Final = frozenset({"timestamp", "frame_index", "episode_index", "index", "task_index", "next.done"})
+
+
+@dataclass(frozen=True, slots=True)
+class EpisodeRows:
+    """Where an episode's frames are: a file of its own, or ``rows`` of one it shares."""
+
+    number: int
+    path: Path
+    task: str
+    #: first row and the one after the last; ``None`` = the whole file
+    rows: tuple[int, int] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Feature:
+    """A column of numbers: one name a value, () where nobody names them."""
+
+    name: str
+    width: int
+    elements: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True)
 class LeRobotMeta:
-    """A checked meta folder: ``names`` are those of one frame's values, the same for state and action."""
+    """A checked meta folder."""
 
     folder: Path
+    version: str
     robot_type: str
     fps: float
-    names: tuple[str, ...]
-    episodes: tuple[int, ...]
-    tasks: Mapping[int, str]
-    data_path: str
-    chunk_size: int
-
-    def file_of(self, episode: int) -> Path:
-        """Where the frames of an episode are."""
-        return self.folder / self.data_path.format(episode_chunk=episode // self.chunk_size, episode_index=episode)
+    features: tuple[Feature, ...]
+    left_out: tuple[str, ...]
+    episodes: tuple[EpisodeRows, ...]
 
 
 def read_meta(folder: Path) -> LeRobotMeta:
-    """Read meta/info.json and meta/episodes.jsonl; raises :class:`RecordingError` for all but a sound v2.1."""
+    """Read the meta folder; raises :class:`RecordingError` for all but a sound v2.1 or v3.0."""
     info = _json(folder / "meta" / "info.json")
     version = info.get("codebase_version")
-    if version != VERSION:
-        raise RecordingError(f"{folder} is a LeRobot data set of version {version}; only {VERSION} can be read")
-    try:
-        rows = _episode_rows(folder / "meta" / "episodes.jsonl") or [{"episode_index": i} for i in _count(info)]
-        meta = LeRobotMeta(
-            folder=folder,
-            robot_type=str(info.get("robot_type", "")),
-            fps=float(info["fps"]),
-            names=_names(folder, info["features"]),
-            episodes=tuple(int(row["episode_index"]) for row in rows),
-            tasks={int(row["episode_index"]): "; ".join(row.get("tasks", ())) for row in rows},
-            data_path=str(info["data_path"]),
-            chunk_size=int(info["chunks_size"]),
-        )
-        meta.file_of(0)
-    except (KeyError, IndexError, TypeError, ValueError, AttributeError, ZeroDivisionError) as problem:
+    if version not in VERSIONS:
         raise RecordingError(
-            f"{folder}: its meta folder is not that of a LeRobot {VERSION} data set ({problem!r}); convert it anew"
+            f"{folder} is a LeRobot data set of version {version}; {' and '.join(VERSIONS)} can be read"
+        )
+    try:
+        features = tuple(_features(folder, info["features"]))
+        return LeRobotMeta(
+            folder=folder,
+            version=version,
+            robot_type=str(info.get("robot_type") or ""),
+            fps=_rate(info["fps"]),
+            features=features,
+            left_out=tuple(n for n in info["features"] if n not in COUNTERS and n not in {f.name for f in features}),
+            episodes=tuple(_episodes_v21(folder, info) if version == "v2.1" else _episodes_v30(folder, info)),
+        )
+    except (KeyError, IndexError, TypeError, ValueError, AttributeError, ZeroDivisionError, OverflowError) as problem:
+        raise RecordingError(
+            f"{folder}: its meta folder is not that of a LeRobot {version} data set ({problem!r}); convert it anew"
         ) from problem
-    return meta
 
 
-def _count(info: Mapping[str, Any]) -> range:
-    return range(int(info["total_episodes"]))
+def _rate(fps: Any) -> float:
+    rate = float(fps)
+    if not 0 < rate < float("inf"):
+        raise ValueError(f"fps {fps}")
+    return rate
 
 
-def _names(folder: Path, features: Mapping[str, Any]) -> tuple[str, ...]:
+def _features(folder: Path, features: Mapping[str, Any]) -> Iterator[Feature]:
     for column in (STATE, ACTION):
         if column not in features:
             raise RecordingError(f"{folder}: meta/info.json declares no {column}; a motion recording needs it")
-    state, action = (_flat(features[column]["names"]) for column in (STATE, ACTION))
-    if not state or state != action:
-        raise RecordingError(
-            f"{folder}: {STATE} and {ACTION} must name the same joints; they name {state} and {action}"
-        )
-    return state
+    for name in (STATE, ACTION, *(n for n in features if n not in (STATE, ACTION))):
+        feature = features[name]
+        names, shape = _flat(feature.get("names")), feature.get("shape", [])
+        if name in (STATE, ACTION):
+            yield Feature(name, len(names) or int(shape[0]), names)
+        elif name not in COUNTERS and feature.get("dtype") in ("float32", "float64") and len(shape) == 1:
+            yield Feature(name, int(shape[0]), names if len(names) == shape[0] else ())
+
+
+def _episodes_v21(folder: Path, info: Mapping[str, Any]) -> Iterator[EpisodeRows]:
+    rows = _episode_rows(folder / "meta" / "episodes.jsonl")
+    rows = rows or [{"episode_index": i} for i in range(int(info["total_episodes"]))]
+    for row in rows:
+        number = int(row["episode_index"])
+        chunk = number // int(info["chunks_size"])
+        path = folder / str(info["data_path"]).format(episode_chunk=chunk, episode_index=number)
+        yield EpisodeRows(number, path, "; ".join(row.get("tasks", ())))
+
+
+def _episodes_v30(folder: Path, info: Mapping[str, Any]) -> Iterator[EpisodeRows]:
+    """Several episodes share a file; the rows of ``meta/episodes`` count over the whole data set."""
+    columns = ("episode_index", "data/chunk_index", "data/file_index", "length", "tasks")
+    first_of: dict[Path, int] = {}
+    for path in sorted((folder / "meta" / "episodes").glob("*/*.parquet")):
+        table = read_columns(path, columns)
+        tasks = table.texts("tasks")
+        numbers = np.stack([table.vector(name) for name in columns[:-1]], axis=1).tolist()
+        for (number, chunk, file, length), task in zip(numbers, tasks, strict=True):
+            data = folder / str(info["data_path"]).format(chunk_index=chunk, file_index=file)
+            first = first_of.get(data, 0)
+            first_of[data] = first + length
+            yield EpisodeRows(number, data, task, (first, first + length))
+    if not first_of:
+        raise RecordingError(f"{folder} has no meta/episodes/*/*.parquet, which say where each episode lies")
 
 
 def _flat(names: Any) -> tuple[str, ...]:
@@ -86,7 +136,7 @@ def _flat(names: Any) -> tuple[str, ...]:
 def _json(path: Path) -> dict[str, Any]:
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as problem:
+    except (OSError, ValueError, RecursionError) as problem:
         raise RecordingError(f"{path} cannot be read as JSON ({problem}); copy the data set anew") from problem
     if not isinstance(content, dict):
         raise RecordingError(f"{path} holds no JSON object; copy the data set anew")

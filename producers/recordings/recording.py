@@ -1,4 +1,4 @@
-"""What every reader of recordings gives: episodes as arrays; never a file format."""
+"""What a recording is to those who publish it: episodes as arrays in the contract's form; never a file format."""
 
 from __future__ import annotations
 
@@ -12,11 +12,12 @@ from kinestream.schemas.layout import Channel
 
 @dataclass(frozen=True, slots=True, eq=False)
 class RecordedEpisode:
-    """One recorded trajectory of n frames and J joints, its values bit for bit as the source holds them.
+    """One recorded trajectory of n frames and J joints, its values those of the source after ``conversions``.
 
     ``position`` float32 (n, J), rad or m, and ``velocity``, ``effort``, ``command`` alike, ``None`` where not measured;
     ``further`` holds float32 (n, width) for each of ``channels``. ``t_ns`` int64 (n,): ns since the epoch if
-    ``absolute_time``, else from the start of the recording.
+    ``absolute_time``, else from the start of the recording. A recording whose units are not known to be the contract's
+    has no joints: everything it holds is a further channel.
     """
 
     #: where it was read: the recording's folder name and the path within it
@@ -31,7 +32,7 @@ class RecordedEpisode:
     #: resolution of the source's stamps, ns
     stamp_resolution_ns: int
     absolute_time: bool
-    position: Float32
+    position: Float32 | None
     velocity: Float32 | None = None
     effort: Float32 | None = None
     command: Float32 | None = None
@@ -40,6 +41,12 @@ class RecordedEpisode:
     labels: Mapping[str, str] = field(default_factory=dict)
     #: every step between the source's values and these, in words
     conversions: tuple[str, ...] = ()
+    #: names of its clocks; the first stamps the frames
+    clocks: tuple[str, ...] = ()
+    #: what a reader of the data should know, a sentence each
+    oddities: tuple[str, ...] = ()
+    #: what the source holds and this does not
+    left_out: tuple[str, ...] = ()
 
     def __len__(self) -> int:
         return len(self.t_ns)
@@ -50,6 +57,8 @@ class Recording(Protocol):
 
     #: name of the recording, for people
     name: str
+    #: its format in words, such as "LeRobot v2.1"
+    format: str
     #: numbers of the episodes the recording says it has ...
     declared: tuple[int, ...]
     #: ... of those that are there ...

@@ -154,8 +154,8 @@ def test_what_is_not_there_or_is_empty_is_refused(tmp_path, data_set):
 def test_a_folder_that_is_no_data_set_or_of_another_version_is_refused(tmp_path, data_set):
     (tmp_path / "photos").mkdir()
     assert "no recording" in refused(tmp_path / "photos")
-    change_info(data_set, codebase_version="v3.0")
-    assert "version v3.0; only v2.1" in refused(data_set)
+    change_info(data_set, codebase_version="v1.6")
+    assert "version v1.6; v2.1 and v3.0 can be read" in refused(data_set)
     change_info(data_set, codebase_version="v2.1", fps="fast")
     assert "not that of a LeRobot" in refused(data_set)
     (data_set / "meta" / "info.json").write_text("{")

@@ -1,0 +1,131 @@
+"""Which robot a recording is of, by what it declares and how it names joints; never chooses between two that fit."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from kinestream.producers.recordings.take import Hint
+from kinestream.schemas.errors import RecordingError
+from kinestream.schemas.models import RobotModel, load_model, model_ids
+
+#: The model a data set's robot_type stands for.
+MODELS: Final = {"Unitree_G1_Inspire": "unitree-g1-29-dof"}
+#: Models whose joint names are those of a whole family, most of it not described: the names alone prove nothing.
+FAMILIES: Final = {"universal-robots-ur5e": "every arm of Universal Robots"}
+#: Before the name of a robot nobody has described.
+PROVISIONAL: Final = "provisional:"
+#: What the names of a hand's or a gripper's joints hold: a model of the body does not describe them.
+_HAND: Final = ("hand", "gripper", "finger", "thumb", "index", "middle", "ring", "pinky", "endleft", "endright")
+#: A robot's name shorter than this, letters and digits, is part of too many others.
+_SHORTEST: Final = 4
+
+
+@dataclass(frozen=True, slots=True)
+class Guess:
+    """A robot and why: ``confidence`` 1 declared, 0.9 by all joints' names, below 0.9 not enough to publish by.
+
+    ``model`` is ``None`` for a robot nobody has described. ``choices`` are the models that fit where none is certain.
+    """
+
+    model_id: str
+    model: RobotModel | None
+    confidence: float
+    why: str
+    choices: tuple[str, ...] = ()
+
+    def certain(self, where: object) -> Guess:
+        """Itself; raises :class:`RecordingError` with the choices where it would be a guess."""
+        if not self.choices:
+            return self
+        raise RecordingError(
+            f"{where}: {self.why}; name the robot with --model {' or --model '.join(self.choices)}"
+            f" or, if it is none of them, --model {PROVISIONAL}NAME"
+        )
+
+
+def named(model: str) -> Guess:
+    """The robot a person names; raises :class:`UnknownModelError` for a model neither described nor provisional."""
+    if model.startswith(PROVISIONAL):
+        slug = _slug(model.removeprefix(PROVISIONAL))
+        if not slug:
+            raise RecordingError(f"--model {model}: give a name behind {PROVISIONAL}, such as {PROVISIONAL}my-arm")
+        return Guess(slug, None, 1.0, "named with --model: nobody has described it, limits are not known")
+    return Guess(model, load_model(model), 1.0, "named with --model")
+
+
+def identify(hint: Hint, joints: Sequence[str]) -> Guess:
+    """The robot of a recording that says ``hint`` and names these joints, () where it names none."""
+    if declared := declared_model(hint):
+        return Guess(declared, load_model(declared), 1.0, f"the recording is of a {hint.name or declared}")
+    by_name = _by_hint(hint.name, joints)
+    if by_name is not None:
+        return by_name
+    fitting = [model for model in map(load_model, model_ids()) if joints and known(model, joints) == len(joints)]
+    if len(fitting) > 1:
+        fitting = [m for m in fitting if set(joints) == {j.name for j in m.joints}] or fitting
+    partly = [] if fitting else _by_dialect(joints)
+    return _of(fitting or partly, joints, hint)
+
+
+def declared_model(hint: Hint) -> str:
+    """The described model a recording says it is of; empty where it does not."""
+    return hint.model or MODELS.get(hint.name, "")
+
+
+def known(model: RobotModel, joints: Iterable[str]) -> int:
+    """How many of ``joints`` the model or one of its dialects names."""
+    return sum(canonical(model, joint) is not None for joint in joints)
+
+
+def strange(model: RobotModel, joints: Iterable[str]) -> tuple[str, ...]:
+    """Those of ``joints`` that are neither the model's nor named as a hand's or gripper's."""
+    unknown = (joint for joint in joints if canonical(model, joint) is None)
+    return tuple(joint for joint in unknown if not any(part in joint.lower() for part in _HAND))
+
+
+def canonical(model: RobotModel, name: str) -> str | None:
+    """The model's own name of a joint; a trailing ``.pos``, which some recorders write, is no part of a name."""
+    return model.canonical(name) or model.canonical(name.removesuffix(".pos"))
+
+
+def _by_hint(name: str, joints: Sequence[str]) -> Guess | None:
+    """A described model whose id holds the robot's name; the recording names joints of it, and else only of hands."""
+    words = _slug(name).removesuffix("-description")
+    if len(words.replace("-", "")) < _SHORTEST:
+        return None
+    found = [load_model(m) for m in model_ids() if re.search(rf"(^|-){re.escape(words)}(-|$)", m)]
+    fitting = [m for m in found if known(m, joints) and not strange(m, joints)]
+    if len(fitting) != 1:
+        return None
+    why = f"the recording names its robot {name}; {known(fitting[0], joints)} of {len(joints)} joints are this model's"
+    return Guess(fitting[0].model_id, fitting[0], 0.95, why)
+
+
+def _by_dialect(joints: Sequence[str]) -> list[RobotModel]:
+    """Models most of whose names are here: the others may be those of a hand."""
+    models = list(map(load_model, model_ids()))
+    models = [m for m in models if not strange(m, joints)]
+    most = max((known(m, joints) for m in models), default=0)
+    return [m for m in models if known(m, joints) == most] if 0 < len(joints) <= 2 * most else []
+
+
+def _of(fitting: Sequence[RobotModel], joints: Sequence[str], hint: Hint) -> Guess:
+    ids = tuple(model.model_id for model in fitting)
+    if len(ids) == 1 and ids[0] in FAMILIES:
+        why = f"its joints are named as those of {ids[0]}, but so are those of {FAMILIES[ids[0]]}"
+        return Guess(ids[0], fitting[0], 0.5, why, ids)
+    if len(ids) == 1 and known(fitting[0], joints) == len(joints):
+        return Guess(ids[0], fitting[0], 0.9, f"all {len(joints)} joints are named as this model's and no other's")
+    if ids:
+        few = known(fitting[0], joints)
+        why = f"{few} of {len(joints)} joints are named as those of {len(ids)} model{'s' * (len(ids) > 1)}"
+        return Guess(ids[0], fitting[0], round(0.9 / (1 + len(ids)), 2), why, ids)
+    why = "no described model names its joints so" if joints else "the recording names no joints"
+    return Guess(f"provisional-{_slug(hint.name) or 'robot'}", None, 0.0, f"{why}; limits are not known")
+
+
+def _slug(name: str) -> str:
+    return re.sub(r"[^a-z0-9]+", "-", name.lower()).strip("-")

@@ -1,0 +1,162 @@
+"""What is inside a recording, for people who mean to publish it; never sends or changes anything."""
+
+from __future__ import annotations
+
+import shlex
+from collections import Counter
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from kinestream.producers.recordings.clocks import stamp_oddities
+from kinestream.producers.recordings.formats import open_source
+from kinestream.producers.recordings.identify import Guess, canonical
+from kinestream.producers.recordings.normalise import joint_names
+from kinestream.producers.recordings.normalised import NormalisedRecording, guess_of
+from kinestream.producers.recordings.recording import RecordedEpisode
+from kinestream.producers.recordings.take import Choices, Source, Take
+from kinestream.schemas.errors import RecordingError, UnknownModelError
+from kinestream.schemas.frames import Int64
+
+#: A gap of this many periods and this many seconds may part two takes.
+_GAP_PERIODS, _GAP_S = 20, 1.0
+
+
+@dataclass(slots=True)
+class Inspection:
+    """What a recording holds and what `publish` would make of it; ``refused`` is empty where it could read it."""
+
+    path: str
+    format: str
+    episodes: int
+    #: episodes declared and not there
+    missing: int
+    frames: int
+    #: model_id, confidence 0 to 1, why, and the choices where none is certain
+    robot: dict[str, Any]
+    #: source's name -> canonical name
+    joints_mapped: dict[str, str]
+    joints_not_mapped: list[str]
+    #: name, width and unit of everything measured
+    channels: list[dict[str, Any]] = field(default_factory=list)
+    #: frames a second, measured over the stamps; 0 = one frame
+    rate_hz: float = 0.0
+    #: of all episodes, s
+    duration_s: float = 0.0
+    #: the first stamps the frames
+    clocks: list[str] = field(default_factory=list)
+    oddities: list[str] = field(default_factory=list)
+    conversions: list[str] = field(default_factory=list)
+    #: what the recording holds and `publish` leaves out
+    left_out: list[str] = field(default_factory=list)
+    #: the command to use; empty where it is refused
+    publish: str = ""
+    refused: str = ""
+
+
+def inspect(path: Path, choices: Choices | None = None) -> Inspection:
+    """Look into a recording; raises :class:`RecordingError` where nothing of it can be read."""
+    choices = choices or Choices()
+    source = open_source(path, choices)
+    guess = guess_of(path, source, choices)
+    found = _sketch(path, source, guess)
+    try:
+        _add_episodes(found, NormalisedRecording(path, source, choices))
+        found.publish = publish_line(path, choices)
+    except (RecordingError, UnknownModelError) as problem:
+        found.refused = str(problem)
+    return found
+
+
+def publish_line(path: Path, choices: Choices) -> str:
+    """The command that publishes ``path`` with these choices."""
+    given = {
+        "--model": choices.model,
+        "--joints": ",".join(choices.joints),
+        "--rate": f"{choices.rate_hz:g}" if choices.rate_hz else "",
+        "--unit": choices.unit,
+        "--topic": choices.topic,
+        "--split": f"{choices.split_s:g}" if choices.split_s else "",
+    }
+    words = [word for option, value in given.items() if value for word in (option, value)]
+    return shlex.join(["kinestream", "publish", str(path), *words])
+
+
+def _sketch(path: Path, source: Source, guess: Guess) -> Inspection:
+    first = next(source.takes(), None)
+    names = joint_names(first.signals) if first else ()
+    mapped = {name: joint for name in names if (joint := canonical(guess.model, name) if guess.model else None)}
+    robot = {"model_id": guess.model_id, "confidence": guess.confidence, "why": guess.why}
+    found = Inspection(
+        path=str(path),
+        format=source.format,
+        episodes=len(source.present),
+        missing=len(source.declared) - len(source.present),
+        frames=source.frames,
+        robot={**robot, "choices": list(guess.choices)},
+        joints_mapped=mapped,
+        joints_not_mapped=[name for name in names if name not in mapped],
+    )
+    if first is not None:
+        _add_first(found, first)
+    return found
+
+
+def _add_first(found: Inspection, take: Take) -> None:
+    """What the first episode says whether or not its robot is known."""
+    t_ns = take.clocks[0].t_ns
+    found.duration_s, found.rate_hz = _span_s(t_ns), _rate(t_ns)
+    found.clocks = [clock.name for clock in take.clocks]
+    found.oddities = [*take.oddities, *stamp_oddities(take.clocks[0], take.rate_hz), *_parted(t_ns)]
+    found.left_out = list(take.left_out)
+    found.channels = [{"name": s.name, "width": s.values.shape[1], "unit": s.unit} for s in take.signals]
+
+
+def _add_episodes(found: Inspection, recording: NormalisedRecording) -> None:
+    odd: Counter[str] = Counter()
+    found.duration_s, rates = 0.0, []
+    for number, episode in enumerate(recording):
+        if not number:
+            found.channels = _channels(episode)
+            found.conversions = list(episode.conversions)
+        found.duration_s += _span_s(episode.t_ns)
+        rates.append(_rate(episode.t_ns))
+        odd.update([*episode.oddities, *_parted(episode.t_ns)])
+    found.rate_hz = round(float(np.median(rates)), 3)
+    many = len(recording.present)
+    found.oddities = [
+        text if times == many else f"{text} (in {times} of {many} episodes)" for text, times in odd.items()
+    ]
+    if recording.missing:
+        found.oddities.append(f"{len(recording.missing)} of {len(recording.declared)} declared episodes are not there")
+
+
+def _channels(episode: RecordedEpisode) -> list[dict[str, Any]]:
+    joints = {"position": "rad", "velocity": "rad/s", "effort": "Nm", "command": "rad"}
+    own = [(name, len(episode.joints), unit) for name, unit in joints.items() if getattr(episode, name) is not None]
+    own += [(channel.name, channel.width, channel.unit) for channel in episode.channels]
+    return [{"name": name, "width": width, "unit": unit} for name, width, unit in own]
+
+
+def _parted(t_ns: Int64) -> list[str]:
+    steps = np.diff(t_ns)
+    if not len(steps):
+        return []
+    far = steps > max(_GAP_S * 1e9, _GAP_PERIODS * float(np.median(steps)))
+    if not far.any():
+        return []
+    shortest = int(steps[far].min()) / 1e9
+    return [
+        f"{int(far.sum())} gaps of {shortest:.1f} s or more: --split {shortest / 2:.1g} makes an episode of each part"
+    ]
+
+
+def _span_s(t_ns: Int64) -> float:
+    return (int(t_ns[-1]) - int(t_ns[0])) / 1e9
+
+
+def _rate(t_ns: Int64) -> float:
+    span = _span_s(t_ns)
+    return round((len(t_ns) - 1) / span, 3) if span > 0 else 0.0

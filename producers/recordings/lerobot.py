@@ -1,0 +1,91 @@
+"""The reader of LeRobot v2.1 and v3.0 data sets (Parquet); never alters a value or invents a stamp.
+
+Action is the command. Stamps: ``t_ns = rint(float64(timestamp) * 1e9)`` of the float32 column ``timestamp``, seconds
+from the start of the episode; their resolution is the float32 spacing at the last stamp.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Final
+
+import numpy as np
+
+from kinestream.producers.recordings.clocks import seconds_clock
+from kinestream.producers.recordings.columns import Columns, check_file, read_columns
+from kinestream.producers.recordings.identify import MODELS
+from kinestream.producers.recordings.lerobot_meta import ACTION, STATE, EpisodeRows, Feature, LeRobotMeta, read_meta
+from kinestream.producers.recordings.take import RADIANS, UNDECLARED, Hint, Role, Signal, Take
+from kinestream.schemas.errors import RecordingError
+
+_ROLES: Final[dict[str, Role]] = {STATE: "position", ACTION: "command"}
+
+
+class LeRobot:
+    """A data set as a :class:`Source`; ``only`` limits a v2.1 to one of its episode files."""
+
+    def __init__(self, folder: Path, only: Path | None = None) -> None:
+        self._meta = read_meta(folder)
+        self._columns = (*(f.name for f in self._meta.features), "timestamp", "frame_index")
+        self.name, self.format = folder.resolve().name, f"LeRobot {self._meta.version}"
+        self.hint = Hint(self._meta.robot_type)
+        declared = self._meta.episodes if only is None else _of_file(self._meta, only)
+        self.declared = tuple(e.number for e in declared)
+        self._there = tuple(e for e in declared if e.path.is_file())
+        self.present = tuple(e.number for e in self._there)
+        if not self.present:
+            raise RecordingError(f"{folder} holds none of its {len(self.declared)} declared episodes; copy them too")
+        rows = {path: check_file(path, self._columns) for path in dict.fromkeys(e.path for e in self._there)}
+        self.frames = sum(_length(e, rows[e.path]) for e in self._there)
+
+    def takes(self) -> Iterator[Take]:
+        """The episodes present, in order; raises :class:`RecordingError` at one that cannot be read."""
+        path, table = None, None
+        for episode in self._there:
+            if table is None or path != episode.path:
+                path, table = episode.path, read_columns(episode.path, self._columns)
+            yield self._take(episode, table.rows(*episode.rows) if episode.rows else table)
+
+    def _take(self, episode: EpisodeRows, table: Columns) -> Take:
+        signals = tuple(self._signal(feature, table) for feature in self._meta.features)
+        place = f"{self.name}/{episode.path.relative_to(self._meta.folder).as_posix()}"
+        return Take(
+            source=f"{place}#{episode.number}" if episode.rows else place,
+            signals=signals,
+            clocks=(seconds_clock(table.path, "timestamp", table.vector("timestamp")),),
+            rate_hz=self._meta.fps,
+            labels={"task": episode.task, "robot_type": self._meta.robot_type},
+            conversions=(*table.conversions, *_renumbered(table)),
+            left_out=self._meta.left_out,
+        )
+
+    def _signal(self, feature: Feature, table: Columns) -> Signal:
+        role: Role = _ROLES.get(feature.name, "channel")
+        declared = role != "channel" and self._meta.robot_type in MODELS
+        unit = RADIANS[role] if declared else UNDECLARED
+        values = table.matrix(feature.name, feature.width)
+        return Signal(role, feature.name, unit, feature.elements, values, hand_unit="1" if declared else UNDECLARED)
+
+
+def _length(episode: EpisodeRows, rows: int) -> int:
+    if episode.rows is None:
+        return rows
+    first, end = episode.rows
+    if not 0 <= first < end <= rows:
+        raise RecordingError(f"{episode.path} has {rows} rows, but episode {episode.number} is said to end at {end}")
+    return end - first
+
+
+def _of_file(meta: LeRobotMeta, path: Path) -> tuple[EpisodeRows, ...]:
+    path = path.resolve()
+    found = tuple(episode for episode in meta.episodes if episode.path.resolve() == path)
+    if not found:
+        raise RecordingError(f"{path} is no episode that {meta.folder} declares; publish the folder to see what it has")
+    return found
+
+
+def _renumbered(table: Columns) -> tuple[str, ...]:
+    numbers = table.vector("frame_index")
+    told = "frames renumbered from 0: frame_index was not 0, 1, 2 ..."
+    return () if np.array_equal(numbers, np.arange(len(numbers))) else (told,)

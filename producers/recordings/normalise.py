@@ -1,0 +1,229 @@
+"""From a source's own names, order and units to the contract's; never a guess, and every step is told."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Final
+
+import numpy as np
+
+from kinestream.producers.recordings.identify import Guess, canonical, strange
+from kinestream.producers.recordings.take import DEGREES, RADIANS, UNDECLARED, Choices, Role, Signal, Values
+from kinestream.schemas.errors import RecordingError
+from kinestream.schemas.frames import Float32
+from kinestream.schemas.layout import JOINT_CHANNELS, RESERVED, Channel
+
+#: A turn and a half: no joint of a robot is beyond it in radians unless it is a wheel, many are within it in degrees.
+_RADIANS_WITHIN: Final = 3 * np.pi
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Normalised:
+    """Signals in the contract's form: float32 (n, J) each for the four of joints, and further channels."""
+
+    joints: tuple[str, ...]
+    signals: dict[str, Float32]
+    channels: tuple[Channel, ...]
+    further: dict[str, Float32]
+    conversions: tuple[str, ...]
+    oddities: tuple[str, ...]
+
+
+class Normaliser:
+    """Puts the signals of one take into the form of one robot; raises :class:`RecordingError` with the choices."""
+
+    def __init__(self, where: object, guess: Guess, choices: Choices) -> None:
+        self._where, self._guess, self._choices = where, guess, choices
+        self._told: list[str] = []
+        self._odd: list[str] = []
+        self._joints: tuple[str, ...] = ()
+        self._signals: dict[str, Float32] = {}
+        self._channels: list[Channel] = []
+        self._further: dict[str, Float32] = {}
+
+    def apply(self, signals: Sequence[Signal]) -> Normalised:
+        """All signals of a take, once."""
+        ordered = sorted(signals, key=lambda s: ("channel", *JOINT_CHANNELS).index(s.role) or 9)
+        for signal in ordered:
+            self._take(signal)
+        self._check()
+        return Normalised(
+            self._joints,
+            self._signals,
+            tuple(self._channels),
+            self._further,
+            tuple(dict.fromkeys(self._told)),
+            tuple(dict.fromkeys(self._odd)),
+        )
+
+    def _take(self, signal: Signal) -> None:
+        if signal.role == "channel":
+            self._keep(signal)
+            return
+        signal = self._in_radians(self._named(signal))
+        if signal.unit != RADIANS[signal.role]:
+            self._keep(signal)
+        else:
+            self._place(signal)
+
+    def _named(self, signal: Signal) -> Signal:
+        """With the names a person gives for columns that have none."""
+        chosen, width = self._choices.joints, signal.values.shape[1]
+        if signal.elements or not chosen or signal.unit not in (UNDECLARED, *RADIANS.values(), *DEGREES.values()):
+            return signal
+        if chosen == ("model",):
+            chosen = self._guess.model.joint_names if self._guess.model else ()
+        if len(chosen) != width:
+            raise RecordingError(
+                f"{self._where}: {signal.name} has {width} columns, --joints names {len(chosen)}; name one a column"
+            )
+        self._told.append(f"{signal.name}: its columns are named by --joints, in order")
+        return replace(signal, elements=chosen)
+
+    def _in_radians(self, signal: Signal) -> Signal:
+        """Degrees to radians where declared; an undeclared unit is radians only where nothing speaks against it."""
+        target = RADIANS[signal.role]
+        unit = signal.unit or self._declared_unit(signal)
+        if unit == DEGREES.get(signal.role, "none"):
+            self._told.append(f"{signal.name}: degrees to radians, float64 value * pi / 180 rounded to float32")
+            return replace(signal, unit=target, values=signal.values.astype(np.float64) * (np.pi / 180))
+        if unit != UNDECLARED or signal.role == "effort":
+            return replace(signal, unit=unit or target)
+        return self._undeclared(signal)
+
+    def _declared_unit(self, signal: Signal) -> str:
+        chosen = {"rad": RADIANS, "deg": DEGREES}.get(self._choices.unit)
+        return chosen.get(signal.role, "") if chosen else ""
+
+    def _undeclared(self, signal: Signal) -> Signal:
+        largest = _largest(signal.values) if signal.role in ("position", "command") else 0.0
+        if largest > _RADIANS_WITHIN:
+            self._odd.append(
+                f"{signal.name} reaches {largest:.1f} in a unit nobody declares, too far for radians: kept as a named"
+                " channel; if it is degrees, say --unit deg"
+            )
+            return signal
+        if not signal.elements and self._guess.model is None:
+            return signal
+        if signal.role == "velocity" and "position" not in self._signals:
+            return signal
+        self._odd.append(f"the unit of {signal.name} is not declared; its values fit radians and are taken as such")
+        return replace(signal, unit=RADIANS[signal.role])
+
+    def _place(self, signal: Signal) -> None:
+        """Columns of the model's joints to their place; those of hands to channels of their own."""
+        columns = self._columns(signal)
+        hands = [c for c, name in enumerate(self._elements(signal)) if c not in columns.values()]
+        if not self._joints:
+            self._begin(signal, columns)
+        if not columns:
+            self._keep(signal)
+            return
+        if list(columns) == list(self._joints):
+            self._signals[signal.role] = self._rounded(signal.name, signal.values, list(columns.values()))
+            self._told.append(f"{signal.name} -> {signal.role}")
+        else:
+            self._keep_part(signal, columns)
+        if hands:
+            self._keep_hands(signal, hands)
+
+    def _columns(self, signal: Signal) -> dict[str, int]:
+        """Column of each joint, in the model's order, or in the source's where nobody has described the robot."""
+        elements, model = self._elements(signal), self._guess.model
+        if model is None:
+            return {name: column for column, name in enumerate(elements)}
+        if not signal.elements:
+            raise RecordingError(
+                f"{self._where}: nothing names the {len(elements)} columns of {signal.name}; give their joints in order"
+                f" with --joints A,B,C (--joints model: the {len(model.joint_names)} of {model.model_id})"
+            )
+        found = {joint: c for c, name in enumerate(elements) if (joint := canonical(model, name))}
+        order = {joint.name: place for place, joint in enumerate(model.joints)}
+        return dict(sorted(found.items(), key=lambda pair: order[pair[0]]))
+
+    def _elements(self, signal: Signal) -> tuple[str, ...]:
+        return signal.elements or tuple(f"joint_{i}" for i in range(signal.values.shape[1]))
+
+    def _begin(self, signal: Signal, columns: dict[str, int]) -> None:
+        """The joints of the episode are those of its first signal: the position, where that is measured."""
+        elements, model = self._elements(signal), self._guess.model
+        foreign = strange(model, elements) if model else ()
+        if len(set(elements)) != len(elements) or (model and (foreign or not columns)):
+            raise RecordingError(
+                f"{self._where}: {', '.join(foreign or elements)} are no joints of {self._guess.model_id};"
+                " name the robot's model with --model"
+            )
+        self._joints = tuple(columns)
+        if model is None and len({name.rstrip("0123456789") for name in elements}) == 1 < len(elements):
+            self._odd.append(f"the joints are only numbered ({elements[0]} to {elements[-1]})")
+        renamed = [f"{elements[c]} -> {joint}" for joint, c in columns.items() if elements[c] != joint]
+        self._told += [f"names: {', '.join(renamed)}"] if renamed else []
+        if list(columns.values()) != sorted(columns.values()):
+            self._told.append(f"{signal.name}: columns put in the order of {self._guess.model_id}")
+
+    def _keep_part(self, signal: Signal, columns: dict[str, int]) -> None:
+        """Joints that are not all those of the episode: a channel that names them, for no value is invented."""
+        name = f"joint_{signal.role}"
+        self._odd.append(
+            f"{signal.name} has {len(columns)} of the {len(self._joints)} joints: kept as the channel {name}"
+        )
+        taken = self._rounded(signal.name, signal.values, list(columns.values()))
+        self._add(Channel(name, len(columns), RADIANS[signal.role], tuple(columns)), taken)
+
+    def _keep_hands(self, signal: Signal, hands: list[int]) -> None:
+        elements = self._elements(signal)
+        names = tuple(elements[c] for c in hands)
+        name = f"hand_{signal.role}"
+        self._told.append(f"{', '.join(names)} -> {name}")
+        self._add(Channel(name, len(hands), signal.hand_unit, names), self._rounded(signal.name, signal.values, hands))
+
+    def _keep(self, signal: Signal) -> None:
+        """As a channel under the source's name."""
+        name = signal.name
+        if name in JOINT_CHANNELS or name in RESERVED or name in self._further:
+            name = next(n for k in range(9) if (n := f"source_{name}{k or ''}") not in self._further)
+            self._told.append(f"{signal.name} -> channel {name}")
+        width = signal.values.shape[1]
+        values = self._rounded(signal.name, signal.values, list(range(width)))
+        self._add(Channel(name, width, signal.unit, signal.elements), values)
+
+    def _add(self, channel: Channel, values: Float32) -> None:
+        if channel.name in self._further:
+            channel = replace(
+                channel, name=next(n for k in range(2, 99) if (n := f"{channel.name}_{k}") not in self._further)
+            )
+        self._channels.append(channel)
+        self._further[channel.name] = values
+
+    def _rounded(self, name: str, values: Values, columns: list[int]) -> Float32:
+        if values.dtype != np.float32:
+            self._told.append(f"{name}: {values.dtype} rounded to float32")
+        with np.errstate(over="ignore"):
+            taken: Float32 = np.ascontiguousarray(values[:, columns].astype(np.float32))
+        return taken
+
+    def _check(self) -> None:
+        if not self._signals and not self._channels:
+            raise RecordingError(f"{self._where} measures nothing a frame could hold; it is no recording of motion")
+
+
+def _largest(values: Values) -> float:
+    finite = np.abs(values[np.isfinite(values)])
+    return float(finite.max()) if finite.size else 0.0
+
+
+def joint_names(signals: Sequence[Signal]) -> tuple[str, ...]:
+    """Names of the joints a take measures, as its source spells them."""
+    role: Role
+    for role in ("position", "command", "velocity", "effort"):
+        found = next((s.elements for s in signals if s.role == role and s.elements), ())
+        if found:
+            return found
+    return ()
+
+
+def quaternion_xyzw(wxyz: Values) -> Values:
+    """(n, 4m) quaternions w first to w last."""
+    turned: Values = wxyz.reshape(len(wxyz), -1, 4)[:, :, [1, 2, 3, 0]].reshape(len(wxyz), -1)
+    return turned

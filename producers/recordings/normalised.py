@@ -1,0 +1,82 @@
+"""A source with its robot known: the recording that is published; never a format, never a broker."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+from kinestream.producers.recordings.clocks import between, stamp_oddities
+from kinestream.producers.recordings.damaged import read_or_refused
+from kinestream.producers.recordings.identify import Guess, declared_model, identify, named
+from kinestream.producers.recordings.normalise import Normaliser, joint_names
+from kinestream.producers.recordings.recording import RecordedEpisode
+from kinestream.producers.recordings.take import Choices, Source, Take
+
+
+def guess_of(path: Path, source: Source, choices: Choices) -> Guess:
+    """The robot of a source: as a person names it, as it says itself, or as its joints' names let guess."""
+    if choices.model:
+        return named(choices.model)
+    if declared_model(source.hint):
+        return identify(source.hint, ())
+    with read_or_refused(path, source.format):
+        first = next(source.takes(), None)
+    return identify(source.hint, joint_names(first.signals) if first else ())
+
+
+def _said(path: Path, source: Source) -> str:
+    return f"{path} is of robot type {source.hint.name!r}" if source.hint.name else f"{path}"
+
+
+class NormalisedRecording:
+    """A :class:`Recording` of any source; raises :class:`RecordingError` where its robot would be a guess."""
+
+    def __init__(self, path: Path, source: Source, choices: Choices) -> None:
+        self._path, self._source, self._choices = path, source, choices
+        self.name, self.format = source.name, source.format
+        self.declared, self.present, self.frames = source.declared, source.present, source.frames
+        there = set(source.present)
+        self.missing = tuple(i for i in source.declared if i not in there)
+        self.guess = guess_of(path, source, choices).certain(_said(path, source))
+        first = next(self._takes(), None)
+        if first is not None:  # what cannot be brought into the form is refused before anything is sent
+            self._episode(first)
+
+    def __iter__(self) -> Iterator[RecordedEpisode]:
+        """The episodes present, in order; raises :class:`RecordingError` at one that cannot be read."""
+        return (self._episode(take) for take in self._takes())
+
+    def _takes(self) -> Iterator[Take]:
+        takes = self._source.takes()
+        while True:
+            with read_or_refused(self._path, self.format):
+                take = next(takes, None)
+            if take is None:
+                return
+            yield take
+
+    def _episode(self, take: Take) -> RecordedEpisode:
+        done = Normaliser(self._path, self.guess, self._choices).apply(take.signals)
+        clock = take.clocks[0]
+        apart = [between(clock.t_ns, c.t_ns, c.name, clock.name) for c in take.clocks[1:] if c.absolute]
+        model = [] if self.guess.confidence == 1 else [f"model {self.guess.model_id}: {self.guess.why}"]
+        return RecordedEpisode(
+            source=take.source,
+            model_id=self.guess.model_id,
+            joints=done.joints,
+            channels=done.channels,
+            nominal_rate_hz=take.rate_hz,
+            t_ns=clock.t_ns,
+            stamp_resolution_ns=clock.resolution_ns,
+            absolute_time=clock.absolute,
+            position=done.signals.get("position"),
+            velocity=done.signals.get("velocity"),
+            effort=done.signals.get("effort"),
+            command=done.signals.get("command"),
+            further=done.further,
+            labels=take.labels,
+            conversions=(*model, *done.conversions, clock.told, *take.conversions),
+            clocks=tuple(c.name for c in take.clocks),
+            oddities=(*take.oddities, *stamp_oddities(clock, take.rate_hz), *filter(None, apart), *done.oddities),
+            left_out=take.left_out,
+        )

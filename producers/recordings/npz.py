@@ -1,0 +1,108 @@
+"""The reader of npz files: BeyondMimic's motions, and the takes that `kinestream frames` writes; never unpickles."""
+
+from __future__ import annotations
+
+import zipfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+
+from kinestream.producers.recordings.clocks import counted_clock
+from kinestream.producers.recordings.normalise import quaternion_xyzw
+from kinestream.producers.recordings.take import RADIANS, UNDECLARED, Choices, Clock, Hint, Role, Signal, Take
+from kinestream.schemas.errors import RecordingError
+
+#: The G1's 29 joints as Isaac Lab numbers them: by their depth from the pelvis, not along each limb.
+_ISAAC_G1: Final = (
+    *("left_hip_pitch_joint", "right_hip_pitch_joint", "waist_yaw_joint"),
+    *("left_hip_roll_joint", "right_hip_roll_joint", "waist_roll_joint"),
+    *("left_hip_yaw_joint", "right_hip_yaw_joint", "waist_pitch_joint"),
+    *("left_knee_joint", "right_knee_joint", "left_shoulder_pitch_joint", "right_shoulder_pitch_joint"),
+    *("left_ankle_pitch_joint", "right_ankle_pitch_joint", "left_shoulder_roll_joint", "right_shoulder_roll_joint"),
+    *("left_ankle_roll_joint", "right_ankle_roll_joint", "left_shoulder_yaw_joint", "right_shoulder_yaw_joint"),
+    *("left_elbow_joint", "right_elbow_joint", "left_wrist_roll_joint", "right_wrist_roll_joint"),
+    *("left_wrist_pitch_joint", "right_wrist_pitch_joint", "left_wrist_yaw_joint", "right_wrist_yaw_joint"),
+)
+_G1: Final = "unitree-g1-29-dof"
+_UNITS: Final = {"body_pos_w": "m", "body_lin_vel_w": "m/s", "body_ang_vel_w": "rad/s", "body_quat_w": "1"}
+#: The largest array an npz may hold, bytes: a header of a damaged file may claim anything.
+_LARGEST: Final = 4 * 2**30
+
+
+class Npz:
+    """An npz file as a :class:`Source` of one episode."""
+
+    def __init__(self, path: Path, choices: Choices) -> None:
+        self.name, self.hint, self._path, self._choices = path.name, Hint(), path, choices
+        arrays = _arrays(path)
+        self._taken = self._exported(arrays) if {"t_ns", "joints"} <= set(arrays) else self._motion(arrays)
+        lengths = {len(s.values) for s in self._taken.signals} | {len(self._taken.clocks[0].t_ns)}
+        if len(lengths) != 1 or 0 in lengths:
+            raise RecordingError(f"{path}: its arrays hold {sorted(lengths)} frames; one number above 0 is needed")
+        self.format = "npz of kinestream" if "t_ns" in arrays else "npz of BeyondMimic"
+        self.declared = self.present = (0,)
+        self.frames = lengths.pop()
+
+    def takes(self) -> Iterator[Take]:
+        """The one episode."""
+        yield self._taken
+
+    def _motion(self, arrays: dict[str, Any]) -> Take:
+        if not {"fps", "joint_pos"} <= set(arrays):
+            raise RecordingError(
+                f"{self._path} holds {', '.join(list(arrays)[:6]) or 'nothing'}; an npz needs fps and joint_pos"
+                " (BeyondMimic), or t_ns and joints (kinestream frames)"
+            )
+        rate = self._choices.rate_hz or float(np.ravel(arrays.pop("fps"))[0])
+        names = self._names(arrays["joint_pos"].shape[1])
+        told = [f"the columns of joint_pos and joint_vel are in Isaac Lab's order of {_G1}"] if names else []
+        signals, left = [], []
+        for name, values in arrays.items():
+            if values.dtype not in (np.float32, np.float64) or values.ndim not in (2, 3):
+                left.append(name)
+                continue
+            if name == "body_quat_w":
+                values = quaternion_xyzw(values)
+                told.append("body_quat_w: w x y z put in the order x y z w")
+            role: Role = {"joint_pos": "position", "joint_vel": "velocity"}.get(name, "channel")  # type: ignore[assignment]
+            unit = RADIANS[role] if role != "channel" else _UNITS.get(name, UNDECLARED)
+            signals.append(
+                Signal(role, name, unit, names if role != "channel" else (), values.reshape(len(values), -1))
+            )
+        clock = counted_clock(self._path, len(arrays["joint_pos"]), rate, f"{rate:g} in fps")
+        odd = (*_name_against(self.name, rate), "the file names neither joints nor bodies")
+        return Take(self.name, tuple(signals), (clock,), rate, {}, tuple(told), odd, tuple(left))
+
+    def _names(self, width: int) -> tuple[str, ...]:
+        """Known where a person says that it is a G1: nothing in the file does."""
+        return _ISAAC_G1 if width == len(_ISAAC_G1) and self._choices.model == _G1 and not self._choices.joints else ()
+
+    def _exported(self, arrays: dict[str, Any]) -> Take:
+        joints = tuple(str(name) for name in arrays["joints"])
+        signals = []
+        for name, values in arrays.items():
+            if name in ("t_ns", "t", "seq", "joints") or values.dtype != np.float32 or values.ndim != 2:
+                continue
+            role: Role = name if name in RADIANS else "channel"  # type: ignore[assignment]
+            unit = RADIANS.get(name, UNDECLARED)
+            signals.append(Signal(role, name, unit, joints if role != "channel" else (), values))
+        clock = Clock("t_ns", arrays["t_ns"].astype(np.int64), 1, bool(arrays["t_ns"][0] > 10**18), "t_ns as it was")
+        return Take(self.name, tuple(signals), (clock,), self._choices.rate_hz)
+
+
+def _arrays(path: Path) -> dict[str, Any]:
+    with zipfile.ZipFile(path) as packed:
+        if sum(member.file_size for member in packed.infolist()) > _LARGEST:
+            raise RecordingError(f"{path} claims to hold more than {_LARGEST >> 30} GiB; split it")
+    with np.load(path, allow_pickle=False) as file:
+        return {name: file[name] for name in file.files}
+
+
+def _name_against(name: str, rate_hz: float) -> tuple[str, ...]:
+    """What the file's name says of the rate, where that is not what the file says."""
+    spoken = [part[:-2] for part in name.lower().replace(".", "_").split("_") if part.endswith("hz")]
+    if spoken and spoken[0].isdigit() and int(spoken[0]) != rate_hz:
+        return (f"the file's name says {spoken[0]} Hz, its fps {rate_hz:g}: fps is used",)
+    return ()
