@@ -6,6 +6,8 @@ Never judges by itself, and never lets the size of a fetch decide a figure.
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable
+from copy import copy, deepcopy
+from itertools import pairwise
 
 import numpy as np
 
@@ -34,7 +36,7 @@ PATIENCE_NS = SECOND // 5
 
 
 class Board:
-    """The families of one episode; state is theirs, and the frames not yet fed (at most one batch)."""
+    """The families of one episode; state is theirs, and the frames of a batch that is not yet complete."""
 
     def __init__(self, context: Context, rules: Rules) -> None:
         self.context, self.rules = context, rules
@@ -69,33 +71,39 @@ class Board:
         self._before = Before()
         self._first: Frames | None = None
         self._held: list[Frames] = []
-        self._count = 0
+        #: for live findings: this board with the first ``_shown`` pieces held
+        self._ahead: Board | None = None
+        self._shown = 0
         #: True once parts were merged: what does not merge exactly is to be recomputed
         self.merged = False
 
     def add(self, frames: Frames) -> None:
-        """Take frames beyond the last; they are copied unless fed at once."""
-        n = len(frames.seq)
-        if self._held and self._count + n > LARGEST:
+        """Take frames beyond the last; they are copied unless fed at once.
+
+        A batch is the frames of one range of numbers, whatever pieces they come in: sums of floats depend on the cuts.
+        """
+        numbers = frames.seq // LARGEST
+        cuts = [] if numbers[0] == numbers[-1] else (np.flatnonzero(np.diff(numbers)) + 1).tolist()
+        for begin, end in pairwise([0, *cuts, len(numbers)]):
+            self._take(_part(frames, begin, end))
+
+    def _take(self, frames: Frames) -> None:
+        if self._held and int(self._held[0].seq[0]) // LARGEST != int(frames.seq[0]) // LARGEST:
             self.settle()
-        if self._count + n < LARGEST:
+        if (int(frames.seq[-1]) + 1) % LARGEST:
             self._held.append(_copied(frames, self._needed))
-            self._count += n
             return
-        if self._held:
-            frames = _joined([*self._held, frames])
-            self._held, self._count = [], 0
-        for begin in range(0, len(frames.seq), LARGEST):
-            self._feed(_part(frames, begin, begin + LARGEST))
+        held, self._held = self._held, []
+        self._feed(_joined([*held, frames]))
 
     def settle(self) -> None:
-        """Feed what is held back."""
+        """Feed what is held back: nothing more comes of its range of numbers."""
         if self._held:
-            frames = _joined(self._held)
-            self._held, self._count = [], 0
-            self._feed(frames)
+            held, self._held = self._held, []
+            self._feed(_joined(held))
 
     def _feed(self, frames: Frames) -> None:
+        self._ahead, self._shown = None, 0
         batch = Batch(self.context, self.rules, self._before, frames)
         if self._first is None:
             self._first = _copied(_part(frames, 0, 1), self._needed)
@@ -106,16 +114,31 @@ class Board:
         self._before = batch.ends(self._before)
 
     def findings(self, span: Span, live: bool) -> list[Finding]:
-        """What holds; live, of the frames fed so far, which lack at most the last fifth of a second."""
-        if not live or (self._held and span.last_t - int(self._held[0].t_ns[0]) >= PATIENCE_NS):
+        """What holds; live, of the frames so far, which lack at most the last fifth of a second."""
+        if not live:
             self.settle()
-        fed = self._fed(span)
-        return [finding for family in self._asked() for finding in family.findings(fed, live)]
+            return self._say(span, live)
+        unseen = self._held[self._shown :]
+        if unseen and span.last_t - int(unseen[0].t_ns[0]) >= PATIENCE_NS:
+            self._look_ahead(unseen)
+        return (self._ahead or self)._say(span, live)
 
-    def _fed(self, span: Span) -> Span:
-        if not self._held:
-            return span
-        return Span(self._before.frames, span.first_seq, self._before.seq, span.first_t, self._before.t)
+    def _look_ahead(self, unseen: list[Frames]) -> None:
+        """Feed the frames of an unfinished batch to a copy of the families: theirs must not depend on who looked."""
+        ahead, shown = self._ahead or self._copy(), len(self._held)
+        ahead._feed(_joined(unseen))
+        self._ahead, self._shown = ahead, shown
+
+    def _copy(self) -> Board:
+        shared = {id(one): one for one in (self.context, self.rules)}
+        other = copy(self)
+        other._held, other._ahead = [], None
+        other.families = deepcopy(self.families, shared)
+        return other
+
+    def _say(self, span: Span, live: bool) -> list[Finding]:
+        fed = Span(self._before.frames, span.first_seq, self._before.seq, span.first_t, self._before.t)
+        return [finding for family in self._asked() for finding in family.findings(fed if live else span, live)]
 
     def _asked(self) -> Iterable[Family]:
         return (family for family in self.families if family.merges or not self.merged)
