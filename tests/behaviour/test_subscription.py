@@ -37,7 +37,8 @@ class Hub:
     def announce(self, episode_id: str, revision: int = 1, **fields: Any) -> str:
         """The ce_id."""
         value = {**GOLDEN, "verdict": "ACCEPT", **fields, "episode_id": episode_id, "revision": revision}
-        row = {**value["lineage"], "episode_id": episode_id, "revision": revision, "ended_at": value["ended_at_ms"]}
+        row = {"episode_id": episode_id, "revision": revision, "ended_at": value["ended_at_ms"]}
+        row |= value["lineage"] | {"status": value["status"]}
         self.publish(self._announcer.episode(row, self._codec.encode("EpisodeCompleted", value)))
         return f"{episode_id}/{revision}"
 
