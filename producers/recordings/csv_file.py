@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Final
 
@@ -29,6 +29,7 @@ _JOINT: Final[dict[Role, re.Pattern[str]]] = {
 #: Width of a root pose: x y z and a quaternion.
 _ROOT: Final = 7
 _UNIT_NORM: Final = 1e-3
+_WORDS: Final = {"true": 1.0, "false": 0.0, "": np.nan}
 
 
 class CsvFile:
@@ -123,19 +124,21 @@ def _read(path: Path) -> tuple[tuple[str, ...], Table, tuple[str, ...]]:
 
 
 def _number(text: str) -> float:
-    text = text.strip()
-    return {"true": 1.0, "false": 0.0, "": np.nan}.get(text.lower()) if not text or text[0] in "tTfF" else float(text)  # type: ignore[return-value]
+    """An empty field is NaN, a truth value 0 or 1; raises ValueError for any other text."""
+    word = text.strip().lower()
+    return _WORDS[word] if word in _WORDS else float(word)
 
 
 def _is_number(text: str) -> bool:
-    return bool(_numbers([text])) or text.strip().lower() in ("", "true", "false")
+    try:
+        _number(text)
+    except ValueError:
+        return False
+    return True
 
 
 def _numbers(row: Sequence[str]) -> bool:
-    try:
-        return all(np.isfinite(float(text)) or True for text in row)
-    except ValueError:
-        return False
+    return all(_is_number(text) for text in row)
 
 
 def _signals(columns: dict[str, Table], names: list[str]) -> Iterator[Signal]:
@@ -171,8 +174,8 @@ def _stem(joint: str) -> str:
     return number[1] if number else joint
 
 
-def _stems(joints: object) -> list[str]:
-    return [_stem(joint) for joint in joints]  # type: ignore[attr-defined]
+def _stems(joints: Iterable[str]) -> list[str]:
+    return [_stem(joint) for joint in joints]
 
 
 def _rest(name: str, joints: Sequence[str]) -> str:
@@ -181,6 +184,6 @@ def _rest(name: str, joints: Sequence[str]) -> str:
     return name[len(joint) + 1 :] if joint else ""
 
 
-def _stack(columns: dict[str, Table], names: object) -> Table:
-    stacked: Table = np.stack([columns[name] for name in names], axis=1)  # type: ignore[attr-defined]
+def _stack(columns: dict[str, Table], names: Iterable[str]) -> Table:
+    stacked: Table = np.stack([columns[name] for name in names], axis=1)
     return stacked

@@ -1,0 +1,180 @@
+"""Readers of every format: little files written by the formats' own libraries, read and published bit for bit."""
+
+import h5py
+import numpy as np
+import pytest
+
+from kinestream.producers.publish import publish
+from kinestream.producers.recordings import Choices, open_recording
+from kinestream.schemas.catalogue import FRAMES_BULK, topic_name
+from kinestream.schemas.errors import RecordingError
+from kinestream.schemas.settings import Settings
+from tests.plugins.recording_files import FORMATS, FRAMES, JOINTS, START_NS, amc, bvh, mcap, values
+from tests.plugins.topics import read_episodes
+
+ROS = ("mcap", "rosbag2-mcap", "rosbag2-db3", "rosbag1")
+
+
+def read(name, folder, **choices):
+    write, chosen = FORMATS[name]
+    return list(open_recording(write(folder), choices=Choices(**choices) if choices else chosen))
+
+
+def arrays(episode):
+    named = {name: getattr(episode, name) for name in ("position", "velocity", "effort", "command")}
+    return {name: value for name, value in {**named, **episode.further}.items() if value is not None}
+
+
+def test_what_is_published_of_each_format_is_on_the_topic_bit_for_bit(tmp_path, test_broker):
+    settings = Settings(tenant=test_broker.tenant)
+    recorded = {}
+    for name, (write, choices) in FORMATS.items():
+        (folder := tmp_path / name).mkdir()
+        path = write(folder)
+        report = publish([path], choices=choices, robot=name, kafka=test_broker.bootstrap, settings=settings)
+        episodes = list(open_recording(path, choices=choices))
+        assert [e.frames for e in report.episodes] == [len(e) for e in episodes]
+        recorded |= dict(zip([e.episode_id for e in report.episodes], episodes, strict=True))
+    on_topic = read_episodes(test_broker.bootstrap, topic_name(FRAMES_BULK, test_broker.tenant))
+    assert set(on_topic) == set(recorded)
+    for episode_id, episode in recorded.items():
+        sent = on_topic[episode_id]
+        assert sent.start["conversions"] == list(episode.conversions)
+        assert {c["name"] for c in sent.start["channels"]} == set(arrays(episode))
+        assert np.array_equal(sent.t_ns - sent.t_ns[0], episode.t_ns - episode.t_ns[0])
+        for channel, expected in arrays(episode).items():
+            assert sent.values(channel).tobytes() == expected.tobytes()
+
+
+@pytest.mark.parametrize("name", ROS)
+def test_ros_joints_stand_in_the_models_order_and_commands_are_matched_by_name(name, tmp_path):
+    (episode,) = read(name, tmp_path)
+    assert episode.joints == ("shoulder_pan_joint", "elbow_joint", "wrist_1_joint")
+    assert np.array_equal(episode.position, values()[:, [1, 0, 2]].astype(np.float32))
+    assert np.array_equal(episode.command, values(seed=1)[:, [1, 0, 2]].astype(np.float32))
+    assert episode.t_ns.tolist() == [START_NS + 3600 * 10**9 + k * 20_000_000 for k in range(FRAMES)]
+    assert episode.absolute_time
+    assert episode.clocks == ("header stamp", "log time")
+    assert "the clock of header stamp is 3600.0 s ahead of that of log time" in episode.oddities
+
+
+def test_a_robot_whose_names_fit_a_whole_family_is_not_guessed(tmp_path):
+    with pytest.raises(RecordingError, match=r"--model universal-robots-ur5e or, if it is none.*provisional:NAME"):
+        open_recording(mcap(tmp_path))
+    (episode,) = open_recording(tmp_path / "arm.mcap", "provisional:UR 10")
+    assert (episode.model_id, episode.joints) == ("ur-10", JOINTS)
+
+
+def test_a_bag_is_split_only_where_a_person_says_so(tmp_path):
+    path = mcap(tmp_path)
+    many = list(open_recording(path, choices=Choices("universal-robots-ur5e", split_s=0.01)))
+    assert [len(episode) for episode in many] == [1] * FRAMES
+
+
+@pytest.mark.parametrize(
+    ("name", "lengths"), [("lerobot-v3.0", [3, 5]), ("lerobot-v1", [3, 5]), ("robomimic", [6] * 12)]
+)
+def test_episodes_of_one_file_are_told_apart(name, lengths, tmp_path):
+    assert [len(episode) for episode in read(name, tmp_path)] == lengths
+
+
+def test_act_columns_are_named_and_the_grippers_kept_apart(tmp_path):
+    (episode,) = read("act", tmp_path)
+    source = values(14).astype(np.float32)
+    assert (len(episode.joints), episode.joints[6]) == (12, "right_waist")
+    assert np.array_equal(episode.position, np.delete(source, [6, 13], axis=1))
+    assert np.array_equal(episode.further["gripper_position"], source[:, [6, 13]])
+    assert episode.nominal_rate_hz == 50
+
+
+def test_robomimic_takes_its_rate_and_order_from_the_file(tmp_path):
+    episodes = read("robomimic", tmp_path)
+    assert [e.source for e in episodes[:3]] == ["demos.hdf5#demo_0", "demos.hdf5#demo_1", "demos.hdf5#demo_2"]
+    assert episodes[10].source == "demos.hdf5#demo_10"
+    assert episodes[0].t_ns.tolist() == [k * 50_000_000 for k in range(FRAMES)]
+    assert np.array_equal(episodes[0].further["robot0_joint_pos"], values().astype(np.float32))
+    assert episodes[0].left_out == ("obs/agentview_image",)
+
+
+def test_columns_without_names_become_joints_when_a_person_names_them(tmp_path):
+    episode = read("robomimic", tmp_path, joints=("a", "b", "c"), model="provisional:x")[0]
+    assert episode.joints == ("a", "b", "c")
+    assert np.array_equal(episode.position, values().astype(np.float32))
+    with pytest.raises(RecordingError, match="has 3 columns, --joints names 2"):
+        open_recording(tmp_path / "demos.hdf5", choices=Choices(joints=("a", "b"), model="provisional:x"))
+
+
+def test_dm_control_is_turned_and_its_quaternion_put_w_last(tmp_path):
+    (episode,) = read("dm_control", tmp_path)
+    assert np.array_equal(episode.position, values(5).astype(np.float32))
+    assert np.array_equal(episode.velocity, values(5, 1).astype(np.float32))
+    assert np.array_equal(episode.further["base_orientation"], values(4, 3)[:, [1, 2, 3, 0]].astype(np.float32))
+
+
+def test_degrees_of_a_bvh_and_an_amc_become_radians_because_they_are_declared(tmp_path):
+    (episode,) = open_recording(bvh(tmp_path))
+    source = values(9) * 90
+    assert np.array_equal(episode.position, (source[:, 3:] * (np.pi / 180)).astype(np.float32))
+    assert np.array_equal(episode.further["Hips_position"], source[:, :3].astype(np.float32))
+    assert any("degrees to radians" in told for told in episode.conversions)
+    (episode,) = open_recording(amc(tmp_path), choices=Choices(rate_hz=120))
+    source = values(8) * 90
+    assert episode.joints == ("root.RX", "root.RY", "root.RZ", "femur.rx", "femur.ry")
+    assert np.array_equal(episode.position, (source[:, 3:] * (np.pi / 180)).astype(np.float32))
+
+
+def test_a_source_without_time_is_refused_until_a_rate_is_given(tmp_path):
+    path = amc(tmp_path)
+    with pytest.raises(RecordingError, match="holds no time and no rate of frames; give it with --rate HZ"):
+        open_recording(path)
+
+
+def test_csv_values_keep_every_digit_that_float32_holds_and_text_columns_are_named(tmp_path):
+    (episode,) = read("csv", tmp_path)
+    assert episode.joints == ("q0", "q1", "q2")
+    assert np.array_equal(episode.position, values().astype(np.float32))
+    assert episode.t_ns.tolist() == [k * 20_000_000 for k in range(FRAMES)]
+    assert episode.left_out == ("status",)
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ("a,b\n1,2\n", "names no joint's position"),
+        ("t,time,q0\n1,2,3\n", "several columns of time"),
+        ("t,q0,q0\n1,2,3\n", "names a column twice"),
+        ("t,q0\n1,2\n3\n", "row 3 has not 2 columns"),
+        ("t,q0\n1,2\n2,two\n", "holds text where it began with numbers"),
+        ("1,2,3,4,5,6,7,8\n", "no unit quaternion"),
+        ("t,q0\nnan,2\n", "a frame without a time is none"),
+        ("t,q0\n", "no rows of values"),
+    ],
+)
+def test_a_csv_that_says_too_little_is_refused(text, told, tmp_path):
+    (tmp_path / "x.csv").write_text(text)
+    with pytest.raises(RecordingError, match=told):
+        open_recording(tmp_path / "x.csv", choices=Choices(rate_hz=60))
+
+
+def test_normalised_units_stay_a_named_channel_and_degrees_need_a_word(tmp_path):
+    (tmp_path / "x.csv").write_text("t,elbow.pos,wrist.pos\n" + "".join(f"0.{k},{-98.5 + k},{k}\n" for k in range(5)))
+    (episode,) = open_recording(tmp_path / "x.csv")
+    assert episode.position is None
+    assert episode.further["joint_position"][0].tolist() == [-98.5, 0]
+    assert "say --unit deg" in " ".join(episode.oddities)
+    (episode,) = open_recording(tmp_path / "x.csv", choices=Choices(unit="deg"))
+    assert np.array_equal(episode.position[0], np.float32([-98.5 * (np.pi / 180), 0]))
+
+
+def test_an_amp_motion_whose_layout_nothing_proves_is_refused(tmp_path):
+    rows = np.random.default_rng(0).normal(size=(20, 52)).tolist()
+    (tmp_path / "walk.txt").write_text('{"FrameDuration": 0.03, "Frames": ' + str(rows) + "}")
+    with pytest.raises(RecordingError, match="no layout of 52 columns is proven"):
+        open_recording(tmp_path / "walk.txt")
+
+
+def test_hdf5_of_another_layout_says_which_are_known(tmp_path):
+    with h5py.File(tmp_path / "x.hdf5", "w") as file:
+        file["weights"] = np.zeros(3)
+    with pytest.raises(RecordingError, match=r"none of the known layouts: ACT .* it holds weights"):
+        open_recording(tmp_path / "x.hdf5")
