@@ -23,6 +23,7 @@ from kinestream.schemas.registry import Registry
 from kinestream.schemas.settings import Settings
 from kinestream.streams.assigned import Membership
 from kinestream.streams.cluster import describe
+from kinestream.streams.commanding import Commander
 from kinestream.streams.measuring import MeasuredAnnouncer, MeasuredStore
 from kinestream.streams.pages import Pages
 from kinestream.streams.retrying import Retry
@@ -206,6 +207,15 @@ async def flushing() -> None:
         lean.give_way(settings.bulk_nice)
     _started.set()
     await guarded("flushing", worker().run)
+
+
+@app.task
+async def commanding() -> None:
+    """Carry out what people want done with episodes of our partitions."""
+    await _started.wait()
+    registry = Registry(settings.registry)
+    commanders = [Commander(settings, bootstrap, registry, worker(), lane) for lane in frame_topics]
+    await asyncio.gather(*(guarded("obeying commands", one.run) for one in commanders))
 
 
 @app.task

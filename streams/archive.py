@@ -39,6 +39,8 @@ _DETAIL: Final = (
     " blocks, toUnixTimestamp64Milli(ended_at) AS ended_ms, nominal_rate_hz, joints, channel_names, channel_widths,"
     " content_hash, hash_verified, rule_version, topic, `partition`, first_offset, last_offset, source, event"
 )
+_LABELS: Final = ("skill", "area", "site", "station", "operator", "task")
+_PLACED: Final = f"episode_id, tenant, robot_id, topic, status, reason, revision, {', '.join(_LABELS)}"
 _JOURNAL: Final = "SELECT episode_id, topic, toUInt16(stored_day) AS day, facts, start FROM journal FINAL WHERE"
 
 
@@ -107,6 +109,20 @@ class Archive:
             metrics = Codec(self._registry, "").decode(event).value["metrics"]
         findings = self._findings(row["day"], episode_id)
         return shown({**row, "findings": len(findings)}) | {"metrics": plain(metrics), "findings": findings}
+
+    def placed(self, episode_id: str) -> JsonDict:
+        """What a command must say of an episode, and may change, ready for JSON: episode_id, tenant, robot_id, topic,
+        status (OPEN while it was never closed), reason, revision, and its labels but for ``job``.
+        """
+        row = self._row(episode_id, _PLACED)
+        if row is not None:
+            return row
+        journal = self._journal_row(episode_id)
+        start = self._start(journal)
+        labels = {name: start[name] for name in ("tenant", "robot_id", *_LABELS)}
+        revision = journal["facts"]["revision"]
+        return {"episode_id": episode_id, "topic": journal["topic"], **labels, "status": OPEN, "reason": "",
+                "revision": revision}  # fmt: skip
 
     def frames(self, episode_id: str, day: str = "") -> dict[str, Any]:
         """The frames of an episode's latest revision, ascending; missing frames are absent. An open one's, so far.
@@ -188,10 +204,14 @@ class Archive:
         return [one for one in left if one not in known]
 
     def _open(self, episode_id: str) -> JsonDict:
+        row = self._journal_row(episode_id)
+        return open_row(row, self._start(row))
+
+    def _journal_row(self, episode_id: str) -> JsonDict:
         rows = self._ask(f"{_JOURNAL} is_deleted = 0 AND episode_id = {{id:String}}", id=episode_id)
         if not rows:
             raise StoreError(f"no episode {episode_id!r} in the store at {self._url}: `kinestream episodes` lists them")
-        return open_row(rows[0], self._start(rows[0]))
+        return rows[0]
 
     def _start(self, row: JsonDict) -> JsonDict:
         start: JsonDict = Codec(self._registry, row["topic"]).decode(row["start"]).value

@@ -96,7 +96,7 @@ class MeasuredAnnouncer(Announcer):
         self._measures.episodes[row["status"], row["verdict"]] += 1
         self._measures.missing_frames += row["missing"]
         self._measures.gaps += len(row["missing_ranges"])
-        if row["status"] == "COMPLETE":  # the others wait on purpose
+        if row["status"] == "COMPLETE" and row["reason"] != "CORRECTED":  # the others wait on purpose, or for a person
             self._ended_ms[message.key] = row["ended_at"]
         return message
 

@@ -10,7 +10,7 @@ import asyncio
 import contextlib
 import logging
 import time
-from collections.abc import Awaitable, Callable, Coroutine, Iterable, Mapping
+from collections.abc import Awaitable, Callable, Coroutine, Iterable, Mapping, Sequence
 from functools import partial
 from typing import Any
 
@@ -61,6 +61,8 @@ class Worker:
         self.store = store
         self.announcer = announcer
         self.cluster_id = cluster_id
+        #: number of partitions by topic
+        self.partitions = partitions
         self.assigned: dict[Key, Assigned] = {}
         self._codecs = {topic: Codec(registry, topic) for topic in partitions}
         self._decoders = {topic: Decoder(self._codecs[topic], n) for topic, n in partitions.items()}
@@ -158,6 +160,8 @@ class Worker:
             live = fetch.high_watermark - fetch.end < CAUGHT_UP
             async with one.lock:
                 await self._feed(one, records, live=live)
+                if one.next_offset == 0:  # what a command holds back before the first record lies before it: see commit
+                    one.committed = max(one.committed, fetch.records[0].offset() if fetch.records else -1)
                 one.next_offset = max(one.next_offset, fetch.end)
                 one.heard_s = time.monotonic()
             self._behind = not live
@@ -174,20 +178,35 @@ class Worker:
         return one.decoder.decode(fetch.tp.partition, fetch.records)
 
     async def _feed(self, one: Assigned, records: list[LogRecord | DeadLetter], *, live: bool) -> None:
-        assembler, codec = one.assembler, self._codecs[one.place.topic]
+        assembler = one.assembler
         records = [*assembler.requeued, *records]
         readable = [record for record in records if isinstance(record, LogRecord)]
-        if unknown := assembler.unknown(readable):
-            found = await self._lookups.closed(unknown, codec)
-            for episode_id in assembler.learn(found, readable):
-                known = next(one for one in found if one.episode_id == episode_id)
-                await self._reload(one, episode_id, known.stored_day, known.start.value["robot_id"], ())
+        await self._look_up(one, readable)
         for episode_id, blocks in assembler.freed_blocks(readable).items():
             episode = assembler.episodes[episode_id]
             await self._reload(one, episode_id, episode.stored_day, episode.robot_id, blocks)
         before = assembler.counts["frames"]
         assembler.process(records, live=live)
         self.frames += assembler.counts["frames"] - before
+
+    async def obey(self, one: Assigned, commands: Sequence[LogRecord]) -> list[DeadLetter]:
+        """Have commands carried out, after those that had to wait; gives those that cannot be."""
+        async with one.lock:
+            commands = [*one.assembler.requeued_commands, *commands]
+            await self._look_up(one, commands)
+            refused = one.assembler.obey(commands)
+        if one.assembler.closes():
+            self._wake.set()
+        return refused
+
+    async def _look_up(self, one: Assigned, records: Sequence[LogRecord]) -> None:
+        """Bring what these records need of the store. Under the partition's lock: the answers are for these alone."""
+        assembler = one.assembler
+        if unknown := assembler.unknown(records):
+            found = await self._lookups.closed(unknown, self._codecs[one.place.topic])
+            for episode_id in assembler.learn(found, records):
+                known = next(one for one in found if one.episode_id == episode_id)
+                await self._reload(one, episode_id, known.stored_day, known.start.value["robot_id"], ())
 
     async def _reload(self, one: Assigned, episode_id: str, day: int, robot_id: str, only: Iterable[int]) -> None:
         rows = await self.retry.call("read blocks", self.store.blocks, [(day, robot_id, episode_id)], only)
@@ -273,11 +292,11 @@ class Worker:
             one.heard_s += idle_s
 
     async def commit(self) -> None:
-        """Commit each partition's watermark where it rose."""
+        """Commit each partition's watermark where it rose: never before what was read first."""
         offsets: dict[Key, int] = {}
         for key, one in self.assigned.items():
             mark = one.assembler.watermark()
-            if mark > one.committed and one.ready.is_set():
+            if mark > one.committed and one.next_offset > 0 and one.ready.is_set():
                 offsets[key] = mark
         if offsets and await self._commit(offsets):
             for key, mark in offsets.items():
