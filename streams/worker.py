@@ -160,7 +160,7 @@ class Worker:
             live = fetch.high_watermark - fetch.end < CAUGHT_UP
             async with one.lock:
                 await self._feed(one, records, live=live)
-                if one.next_offset == 0:  # what a command holds back before the first record lies before it: see commit
+                if one.next_offset == 0:  # a command before it holds the watermark at 0: no reason to read all again
                     one.committed = max(one.committed, fetch.records[0].offset() if fetch.records else -1)
                 one.next_offset = max(one.next_offset, fetch.end)
                 one.heard_s = time.monotonic()
