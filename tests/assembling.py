@@ -430,3 +430,8 @@ def loaded(row: JournalRow, facts: dict[str, Any]) -> Loaded:
     ]
     end = words[-1] if row.end else None
     return Loaded(row.episode_id, row.stored_day, facts, words[0], tuple(words[1 : 1 + len(row.marks)]), end)
+
+
+def of_the_take(metrics: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Rows of metrics but those that judge the delivery: another order, or a replay, has others."""
+    return [row for row in metrics if row["id"].partition(".")[0] not in ("T3", "T6", "T7", "T9", "T10")]

@@ -173,6 +173,7 @@ class StoredBlock:
     t_leaf: bytes
     value_leaves: Mapping[str, bytes]
     presence: bytes = FULL_PRESENCE
+    reordered: int = 0
 
 
 def hashed(block: Block | StoredBlock, t_base: int) -> HashedBlock:

@@ -365,7 +365,8 @@ class Episode:
                 t_leaf = leaf(block.t_ns - self.t_base())
                 first, last = int(block.t_ns[0]), int(block.t_ns[-1])
                 self.stored[block.index] = StoredBlock(
-                    block.index, block.last_offset, block.duplicates, block.conflicts, first, last, t_leaf, leaves
-                )
+                    block.index, block.last_offset, block.duplicates, block.conflicts, first, last, t_leaf, leaves,
+                    reordered=block.reordered,
+                )  # fmt: skip
                 del self.blocks[block.index]
         return left

@@ -14,6 +14,8 @@ from kinestream.streams.assembly.values import BlockRow
 from kinestream.streams.quality import EpisodeJudge, Frames
 
 NOBODY: Final = -1
+#: nanoseconds
+MS: Final = 1_000_000
 
 
 class Frontier:
@@ -87,7 +89,7 @@ class Frontier:
             if row is None or len(row.seq) < BLOCK:
                 return
             self.pass_holes(index * BLOCK)
-            if not self._judge(Frames(row.seq, row.t_ns, dict(row.channels))):
+            if not self._judge(frames_of_row(row, self.judge)):
                 return
             self.at = (index + 1) * BLOCK
             self.judged += BLOCK
@@ -132,7 +134,10 @@ class Frontier:
             last = _run_end(block, first)
             if last == first:
                 return
-            if not self._judge(frames_of(block, first, last)):
+            frames = frames_of(block, first, last)
+            if self.judge.wants_arrivals:
+                frames.broker_ns = block.broker_ms[first:last] * MS
+            if not self._judge(frames):
                 return
             self.at = index * BLOCK + last
             self.judged += last - first
@@ -153,3 +158,9 @@ def frames_of(block: Block, first: int, last: int) -> Frames:
     base = block.index * BLOCK
     channels: dict[str, Float32] = {name: values[first:last] for name, values in block.channels.items()}
     return Frames(np.arange(base + first, base + last, dtype=np.int64), block.t_ns[first:last], channels)
+
+
+def frames_of_row(row: BlockRow, judge: EpisodeJudge) -> Frames:
+    """A stored block's frames, with the broker's stamps if the judge reads them."""
+    broker_ns = row.broker_ms * MS if judge.wants_arrivals else None
+    return Frames(row.seq, row.t_ns, dict(row.channels), broker_ns)

@@ -47,7 +47,7 @@ def stored_of(row: BlockRow, t_base: int) -> StoredBlock:
     leaves = {name: digest for name, digest in row.leaves.items() if name != TIME}
     ends = int(row.t_ns[0]), int(row.t_ns[-1])
     counts = row.last_offset, row.duplicates, row.conflicts
-    return StoredBlock(row.block, *counts, *ends, leaf(row.t_ns - t_base), leaves)
+    return StoredBlock(row.block, *counts, *ends, leaf(row.t_ns - t_base), leaves, reordered=row.reordered)
 
 
 def block_of(row: BlockRow, widths: Mapping[str, int]) -> Block:

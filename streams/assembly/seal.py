@@ -17,6 +17,7 @@ from kinestream.schemas.layout import Layout
 from kinestream.streams.assembly.block import hashed
 from kinestream.streams.assembly.episode import Episode, History
 from kinestream.streams.assembly.findings import conflict_of_ids, final_changes
+from kinestream.streams.assembly.frontier import frames_of_row
 from kinestream.streams.assembly.journal import facts_of, journal_row
 from kinestream.streams.assembly.values import (
     COMPLETE,
@@ -28,7 +29,7 @@ from kinestream.streams.assembly.values import (
     JsonDict,
     Place,
 )
-from kinestream.streams.quality import Delivery, EpisodeJudge, Frames, Judgement
+from kinestream.streams.quality import Delivery, EpisodeJudge, Judgement
 
 JudgeFor = Callable[[Mapping[str, Any], Layout], EpisodeJudge]
 
@@ -71,6 +72,9 @@ def seal(
         status,
         first_missing,
         episode.first_conflict,
+        sum(block.reordered for block in episode.all_blocks()),
+        _outcome(episode),
+        "robot" if episode.end else "",
     )
     judgement = episode.frontier.judge.final(delivery)
     judgement = replace(judgement, findings=conflict_of_ids(episode) + judgement.findings)
@@ -119,7 +123,7 @@ def _as_known(episode: Episode, rows: Sequence[BlockRow]) -> list[BlockRow]:
 def _judge_again(episode: Episode, rows: Sequence[BlockRow], judge_for: JudgeFor) -> EpisodeJudge:
     judge = judge_for(episode.start.value, episode.layout)
     for row in rows:
-        judge.advance(Frames(row.seq, row.t_ns, dict(row.channels)))
+        judge.advance(frames_of_row(row, judge))
     return judge
 
 
@@ -147,10 +151,9 @@ def _hashed_row(row: BlockRow, base: int) -> HashedBlock:
 
 def _compared(episode: Episode, status: str, digest: str, judgement: Judgement) -> JsonDict:
     labels = {name: episode.label(name) for name in LABELS}
-    outcome = episode.end.value["outcome"] if episode.end else "UNKNOWN"
     return {
         "status": status,
-        "outcome": outcome,
+        "outcome": _outcome(episode),
         "labels": labels,
         "marks": xxhash.xxh3_128_hexdigest(b"".join(mark.raw for mark in episode.marks)),
         "content_hash": digest,
@@ -242,7 +245,7 @@ class _Sealing:
         }
 
     def _shared(self) -> JsonDict:
-        outcome = self.episode.end.value["outcome"] if self.episode.end else "UNKNOWN"
+        outcome = _outcome(self.episode)
         return {
             **{name: self.episode.label(name) for name in LABELS},
             "episode_id": self.episode.id,
@@ -317,6 +320,11 @@ def _schema_ids(episode: Episode) -> tuple[int, ...]:
     """Writers' schemas of all its records: a framed one says its own."""
     words = {int.from_bytes(word.raw[1:5], "big") for word in episode.words()}
     return tuple(sorted(words | episode.schema_ids))
+
+
+def _outcome(episode: Episode) -> str:
+    """What the robot or its operator claims."""
+    return str(episode.end.value["outcome"]) if episode.end else "UNKNOWN"
 
 
 def _reason(episode: Episode) -> str:

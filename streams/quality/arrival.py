@@ -5,9 +5,11 @@ Reads the broker's stamp of each frame's record beside the robot's own; never a 
 
 from __future__ import annotations
 
+from copy import deepcopy
 from math import sqrt
 
 import numpy as np
+from numpy.typing import NDArray
 
 from kinestream.streams.quality.family import Found, plain, rows
 from kinestream.streams.quality.model import (
@@ -57,6 +59,8 @@ class Arrivals:
         self.context, self.rules = context, rules
         self.records, self.jitter = 0, 0.0
         self._last: tuple[int, int] | None = None
+        #: number and stamps of the last frame, whose record may go on
+        self._open: tuple[int, int, int] | None = None
         self.ages = LogHistogram(-14, 40)
         self.oldest = -np.inf
         self.ahead, self.ahead_first = 0.0, 0
@@ -69,10 +73,28 @@ class Arrivals:
         self.step, self.step_at = 0.0, 0
 
     def add(self, seq: Integers, t_ns: Integers, broker_ns: Integers) -> None:
-        """Records as they arrived: the frames' numbers, robot stamps and the broker's, int64 (n,)."""
+        """Frames in the order of their numbers: numbers, robot stamps and the broker's, int64 (n,)."""
         if not len(seq):
             return
-        last = np.append(np.flatnonzero(np.diff(broker_ns)), len(broker_ns) - 1)
+        if self._open is not None:
+            seq, t_ns, broker_ns = (
+                np.concatenate(([one], rest)) for one, rest in zip(self._open, (seq, t_ns, broker_ns), strict=True)
+            )
+        # the last frame's record may go on in frames yet to come
+        self._open = (int(seq[-1]), int(t_ns[-1]), int(broker_ns[-1]))
+        last = np.flatnonzero(broker_ns[1:] != broker_ns[:-1])
+        if len(last):
+            self._add(seq, t_ns, broker_ns, last)
+
+    def _whole(self) -> Arrivals:
+        """With the record that is still open, as a copy: more frames may come."""
+        whole = deepcopy(self)
+        if whole._open is not None:
+            seq, t_ns, broker_ns = (np.array([one], np.int64) for one in whole._open)
+            whole._add(seq, t_ns, broker_ns, np.zeros(1, np.intp))
+        return whole
+
+    def _add(self, seq: Integers, t_ns: Integers, broker_ns: Integers, last: NDArray[np.intp]) -> None:
         age = (broker_ns[last] - t_ns[last]) / SECOND
         self.ages.add(np.maximum(age, 0.0))
         self.oldest = max(self.oldest, float(age.max()))
@@ -132,9 +154,8 @@ class Arrivals:
 
     def findings(self, span: Span) -> list[Finding]:
         """T9 and T10, at most one each."""
-        if not self.records:
-            return []
-        return self._age(span) + self._clock(span)
+        whole = self._whole()
+        return whole._age(span) + whole._clock(span) if whole.records else []
 
     def _age(self, span: Span) -> list[Finding]:
         rules, age = self.rules, self.ages.quantile(0.5)
@@ -168,6 +189,9 @@ class Arrivals:
 
     def values(self, delivery: Delivery, found: Found) -> list[MetricValue]:
         """T3, T7 (frames that came behind a later one), T9 and T10 with their further values."""
+        return self._whole()._values(delivery, found)
+
+    def _values(self, delivery: Delivery, found: Found) -> list[MetricValue]:
         arrived = self.records > 0
         nominal = self.context.nominal_rate_hz
         late = nominal > 0 and self.jitter > self.rules.arrival_jitter_periods / nominal * (1 + SLACK)

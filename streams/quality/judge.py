@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from copy import copy
+from dataclasses import replace
 
 import numpy as np
 
@@ -14,7 +15,17 @@ from kinestream.streams.quality.delivery import conflict_finding, delivery_value
 from kinestream.streams.quality.jumps import Jumps
 from kinestream.streams.quality.limits import ANYWHERE, Limits
 from kinestream.streams.quality.missing import Missing
-from kinestream.streams.quality.model import Context, Delivery, Finding, Flag, Frames, Judgement, Span
+from kinestream.streams.quality.model import (
+    Context,
+    Delivery,
+    Finding,
+    Flag,
+    Frames,
+    Judgement,
+    MetricValue,
+    Span,
+    settled,
+)
 from kinestream.streams.quality.outcome import outcome_value
 from kinestream.streams.quality.rules import BUILTIN, Rules
 from kinestream.streams.quality.scratch import LARGEST, Bench, Workshop, workshop
@@ -107,6 +118,11 @@ class EpisodeJudge:
         self._jumps.add(shop, bench, frames, shortest_ns, finite)
 
     @property
+    def wants_arrivals(self) -> bool:
+        """Whether ``Frames.broker_ns`` is read."""
+        return self._board is not None
+
+    @property
     def rule_version(self) -> str:
         """The rules, and that not all metrics were asked for."""
         return f"{self.rules.version}+core" if self._board is None else self.rules.version
@@ -131,9 +147,8 @@ class EpisodeJudge:
             return found
         # a jump is a spike to its neighbours: one fault, one finding
         jumps = {finding.joint for finding in found if finding.metric == "I8"}
-        found += [f for f in self._board.findings(span, live) if f.metric != "I9" or f.joint not in jumps]
-        found += self._arrivals.findings(span)
-        return found
+        further = [f for f in self._board.findings(span, live) if f.metric != "I9" or f.joint not in jumps]
+        return found + [replace(finding, value=settled(finding.value)) for finding in further]
 
     def final(self, delivery: Delivery) -> Judgement:
         """The judgement of the whole episode; metrics come whole first, then the joints that are not GOOD."""
@@ -150,12 +165,19 @@ class EpisodeJudge:
         metrics += self._limits.values(context, span, by_metric.get("I3", []))
         metrics += self._jumps.values(context, span, by_metric.get("I8", []))
         if self._board is not None:
-            metrics += self._board.values(span, by_metric)
-            metrics += self._arrivals.values(delivery, by_metric)
-            metrics.append(outcome_value(delivery))
-        metrics.sort(key=lambda metric: bool(metric.joint))
+            metrics += [replace(row, value=settled(row.value)) for row in self._board.values(span, by_metric)]
+        # how frames were delivered is in the rows alone: the same frames have the same findings and verdict
         verdict = verdict_of(metrics, delivery.status, rules)
+        if self._board is not None:
+            metrics += self._delivered(delivery)
+        metrics.sort(key=lambda metric: bool(metric.joint))
         return Judgement(tuple(metrics), worst_first(found), verdict, self.rule_version)
+
+    def _delivered(self, delivery: Delivery) -> list[MetricValue]:
+        flagged: dict[str, list[Finding]] = {}
+        for finding in self._arrivals.findings(self.span):
+            flagged.setdefault(finding.metric, []).append(finding)
+        return [*self._arrivals.values(delivery, flagged), outcome_value(delivery)]
 
     def merge(self, later: EpisodeJudge) -> None:
         """Take in the judge of the frames that follow these; afterwards ``later`` must not be used.

@@ -25,6 +25,7 @@ SLACK = 1e-9
 #: nanoseconds in a second
 SECOND = 1_000_000_000
 NONE = float("nan")
+_NOTHING = 1e-12
 
 
 class Flag(StrEnum):
@@ -178,6 +179,11 @@ class Judgement:
     findings: tuple[Finding, ...]
     verdict: str
     rule_version: str
+
+
+def settled(value: float) -> float:
+    """A value to nine digits, nothing below 1e-12: what sums over the same frames give however they were cut."""
+    return float(f"{value:.9g}") if abs(value) > _NOTHING else value * 0
 
 
 def finding_id(episode_id: str, metric: str, joint: str, first_seq: int) -> str:

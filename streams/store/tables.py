@@ -108,6 +108,7 @@ def findings(changes: Sequence[FindingChange]) -> pa.Table:
             "broker_ms": pa.array([c.broker_ms for c in changes], pa.int64()),
             "rule_version": [c.episode["rule_version"] for c in changes],
             "message": [f.message for f in found],
+            "message_zh": [f.message_zh for f in found],
         }
     )
 

@@ -9,7 +9,7 @@ import pytest
 
 from kinestream.schemas.frames import FrameChunk
 from kinestream.streams.assembly.values import LogRecord
-from tests.assembling import LIMITS, Log, Owner, Take
+from tests.assembling import LIMITS, T0, Log, Owner, Take, of_the_take
 
 
 def run(take, *values, **owner):
@@ -139,7 +139,7 @@ def test_frames_in_any_order_give_the_same_hash_verdict_and_metrics():
     events = [run(take, take.start(), *order, take.end())[0].store.event() for order in orders]
     assert {e["status"] for e in events} == {"COMPLETE"}
     for event in events[1:]:
-        assert event["metrics"] == events[0]["metrics"]
+        assert of_the_take(event["metrics"]) == of_the_take(events[0]["metrics"])
         assert (event["content_hash"], event["verdict"]) == (events[0]["content_hash"], events[0]["verdict"])
 
 
@@ -152,7 +152,8 @@ def test_a_first_frame_that_comes_behind_the_frontier_still_gives_the_right_hash
     owner.feed(log.append(take.chunk(0, 10), take.end()))
     event = owner.store.event()
     assert (event["status"], event["content_hash"]) == ("COMPLETE", take.content_hash())
-    assert event["metrics"] == run(take, *take.whole())[0].store.event()["metrics"]
+    whole = run(take, *take.whole())[0].store.event()
+    assert of_the_take(event["metrics"]) == of_the_take(whole["metrics"])
 
 
 def test_reordered_frames_are_counted_in_their_row():
@@ -294,3 +295,23 @@ def test_the_first_of_two_starts_and_of_two_ends_counts():
     )  # fmt: skip
     event = owner.store.event()
     assert (event["skill"], event["outcome"], owner.assembler.counts["ignored"]) == ("grasp", "SUCCESS", 2)
+
+
+def test_how_frames_arrived_and_what_became_of_the_take_are_in_the_rows():
+    take = Take(frames=400)
+    chunks = take.chunks(20)
+    # a frame number's record comes a second before the broker has it, 100 ms apart as they are recorded
+    log, owner = Log(now_ms=T0 // 1_000_000 + 1_000), Owner()
+    order = [*chunks[:2], chunks[3], chunks[2], *chunks[4:]]
+    owner.feed(log.append(take.start(), *order, take.end(outcome="FAILURE"), after_ms=200))
+    event = owner.store.event()
+    assert metric(event, "T7")["value"] == 20.0
+    assert metric(event, "O1")["value"] == 0.0
+    assert 0.5 < metric(event, "T9")["value"] < 2.0
+    assert metric(event, "T9")["flag"] == "FAIL"
+    assert {metric(event, name)["flag"] for name in ("T3", "T10")} != {"NOT_EVALUATED"}
+    # the same frames have the same findings, however they came
+    assert {f["metric"] for f in event["findings"]} == {
+        f["metric"] for f in run(take, *take.whole())[0].store.event()["findings"]
+    }
+    assert metric(run(take, take.start(), *chunks, take.end())[0].store.event(), "O1")["flag"] == "NOT_EVALUATED"
