@@ -183,7 +183,9 @@ class Judgement:
 
 def settled(value: float) -> float:
     """A value to nine digits, nothing below 1e-12: what sums over the same frames give however they were cut."""
-    return float(f"{value:.9g}") if abs(value) > _NOTHING else value * 0
+    if value != value:
+        return NONE
+    return float(f"{value:.9g}") if abs(value) > _NOTHING else 0.0
 
 
 def finding_id(episode_id: str, metric: str, joint: str, first_seq: int) -> str:

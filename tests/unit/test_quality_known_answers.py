@@ -73,6 +73,33 @@ def test_one_nan_in_one_velocity_is_one_cell_and_spreads_to_nothing():
     read = ("I1", "C1", "C2", "S")
     unread = {m.id: m for m in after.metrics if not m.id.startswith(read)}
     assert unread == {m.id: m for m in before.metrics if not m.id.startswith(read)}
+    for row in before.metrics:
+        if row.id.startswith(("C1", "C2", "S")) and not np.isnan(row.value):
+            assert value(after, row.id).value == pytest.approx(row.value, rel=0.05, abs=1e-12), row.id
+
+
+def test_one_nan_in_one_velocity_costs_c1_two_intervals_and_other_joints_nothing():
+    clean, marred = take(), take()
+    marred.channels["velocity"][200, 1] = np.nan
+    boards = [judge(frames, range(10, 400, 10))._board for frames in (clean, marred)]
+    for board in boards:
+        board.settle()
+    consistency, delay, smooth = (
+        [next(f for f in board.families if type(f).__name__ == name) for board in boards]
+        for name in ("Consistency", "VelocityDelay", "Smoothness")
+    )
+    assert (consistency[0].intervals - consistency[1].intervals).tolist() == [0, 2, 0, 0]
+    others = [0, 2, 3]
+    for figure in ("error", "gain"):
+        before, after = (getattr(family, figure)() for family in consistency)
+        assert after[others] == pytest.approx(before[others], rel=1e-12)
+        assert after[1] == pytest.approx(before[1], rel=0.02)
+    before, after = (family.correlations() for family in delay)
+    assert after[:, others] == pytest.approx(before[:, others], rel=1e-12)
+    assert after[:, 1] == pytest.approx(before[:, 1], abs=1e-3)
+    before, after = (family._whole() for family in smooth)
+    assert after.tremor[others].tolist() == before.tremor[others].tolist()
+    assert np.isfinite(after.tremor).all()
 
 
 def test_a_nan_position_is_no_jump_and_no_breach_of_limits():
