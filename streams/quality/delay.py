@@ -55,16 +55,18 @@ class VelocityDelay(Family):
             self._add_some(batch, velocity, slope, usable)
 
     def _add_all(self, batch: Batch, velocity: Floats, slope: Floats) -> None:
-        n = batch.n
+        n, product = batch.n, batch.shop.other[: batch.n]
+        sums = np.empty_like(self.products)
         for place in range(_HISTORY + 1):
-            self.products[place] += np.einsum("ij,ij->j", slope, velocity[place : place + n])
-        self.rates += np.einsum("ij,ij->j", slope, slope)
+            np.dot(batch.ones, np.multiply(slope, velocity[place : place + n], out=product), out=sums[place])
+        self.products += sums
+        self.rates += batch.ones @ np.multiply(slope, slope, out=product)
         # the windows of neighbouring lags differ by a frame at either end
-        energy = batch.velocity_energy.copy()
-        for place in range(_HISTORY, -1, -1):
-            self.energies[place] += energy
-            if place:
-                energy += velocity[place - 1] ** 2 - velocity[place + n - 1] ** 2
+        ends = np.concatenate((velocity[:_HISTORY], velocity[n:]))
+        ends *= ends
+        change = np.cumsum((ends[:_HISTORY] - ends[_HISTORY:])[::-1], axis=0)
+        self.energies += batch.velocity_energy
+        self.energies[:_HISTORY] += change[::-1]
 
     def _add_some(self, batch: Batch, velocity: Floats, slope: Floats, usable: Mask | None) -> None:
         n, width = batch.n, batch.shop.joints

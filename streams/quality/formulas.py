@@ -101,7 +101,7 @@ def _low_lines(speed: Floats, points: int, lines: int) -> Complexes:
     Line 16 i + r is line i of the speed turned by r: a product with few rows instead of all lines of a long transform.
     """
     rows, shifts = _transform(points, lines)
-    found: Complexes = (rows[:, : len(speed)] @ (speed[:, None] * shifts[: len(speed)])).reshape(-1)[:lines]
+    found: Complexes = ((rows[:, : len(speed)] * speed) @ shifts[: len(speed)]).reshape(-1)[:lines]
     return found
 
 

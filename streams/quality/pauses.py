@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-import numpy as np
-
 from kinestream.streams.quality.model import Integers, Mask
+from kinestream.streams.quality.spells import edges_of
 
 
 @dataclass(slots=True)
@@ -44,7 +43,7 @@ class Pauses:
         if not mask.any():
             self._close()
             return
-        edges = np.flatnonzero(np.diff(mask, prepend=False, append=False)).tolist()
+        edges = edges_of(mask)
         if not edges or edges[0] > 0:
             self._close()
         for begin, end in zip(edges[::2], edges[1::2], strict=True):

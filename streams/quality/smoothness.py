@@ -35,7 +35,7 @@ class Movements:
     def add(self, movement: Floats, rate_hz: float) -> None:
         """``movement`` (k, 2): speed, and the squared norm of the joints' second velocity differences."""
         speed = np.ascontiguousarray(movement[:, 0])
-        jerk_squares = float(movement[2:, 1].sum()) * rate_hz**4
+        jerk_squares = float(np.add.reduce(movement[2:, 1])) * rate_hz**4
         scale = jerk_scale(speed, rate_hz)
         found = {
             "S1": minus_log(scale * bend_energy(speed) * rate_hz**3),
@@ -45,7 +45,7 @@ class Movements:
         self._keep(found)
         self.count += 1
         self.peaks += peaks(speed)
-        self.path += float(speed.sum()) / rate_hz
+        self.path += float(np.add.reduce(speed)) / rate_hz
         self.jerk_squares += jerk_squares
         self.samples += len(speed) - 2
 

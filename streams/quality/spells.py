@@ -9,6 +9,14 @@ import numpy as np
 from kinestream.streams.quality.model import Integers, Mask
 
 
+def edges_of(mask: Mask) -> list[int]:
+    """Where runs begin and end (one behind the last), in turn, of a mask (n,)."""
+    padded = np.zeros(len(mask) + 2, np.bool_)
+    padded[1:-1] = mask
+    edges: list[int] = (padded[1:] != padded[:-1]).nonzero()[0].tolist()
+    return edges
+
+
 @dataclass(slots=True)
 class Spell:
     """Occurrences of a fault: count, the first and last frame, the worst value."""
@@ -69,7 +77,7 @@ class Runs:
         """Go on with the frames (n,) where ``mask`` says which have the property; ``starts`` = the part's first."""
         if mask.all():
             return self._extend(seq, t, 0, len(mask), starts)
-        edges = np.flatnonzero(np.diff(mask, prepend=False, append=False)).tolist()
+        edges = edges_of(mask)
         if not edges or edges[0] > 0:
             self._close()
         for begin, end in zip(edges[::2], edges[1::2], strict=True):

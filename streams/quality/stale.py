@@ -8,7 +8,7 @@ from kinestream.streams.quality.desk import Batch
 from kinestream.streams.quality.family import Family, Found, rows, where
 from kinestream.streams.quality.model import SECOND, SLACK, Context, Finding, Flag, Mask, MetricValue, Origin, Span
 from kinestream.streams.quality.rules import Rules
-from kinestream.streams.quality.spells import Run, Spell
+from kinestream.streams.quality.spells import Run, Spell, edges_of
 
 
 class Stale(Family):
@@ -49,7 +49,7 @@ class Stale(Family):
         self._follow(batch, still)
 
     def _follow(self, batch: Batch, repeated: Mask) -> None:
-        edges = np.flatnonzero(np.diff(repeated, prepend=False, append=False)).tolist()
+        edges = edges_of(repeated)
         if not edges or edges[0] > 0:
             self._close()
         for begin, end in zip(edges[::2], edges[1::2], strict=True):
