@@ -191,10 +191,14 @@ def test_migrations_run_once_and_a_second_time_do_nothing(database: Store) -> No
 
 def test_a_changed_or_unknown_migration_is_refused(database: Store, tmp_path: Path) -> None:
     client = replace(database, database="").client()
+    copies = [tmp_path / file.name for file in migrations.FOLDER.glob("*.sql")]
+    for copy in copies:
+        copy.write_bytes((migrations.FOLDER / copy.name).read_bytes())
     (tmp_path / "001_frames_and_episodes.sql").write_text("SELECT 1")
     with pytest.raises(StoreError, match="put the change into a new migration"):
         migrations.apply(client, database.database, folder=tmp_path)
-    (tmp_path / "001_frames_and_episodes.sql").unlink()
+    for copy in copies:
+        copy.unlink()
     with pytest.raises(StoreError, match="by a newer version"):
         migrations.apply(client, database.database, folder=tmp_path)
 
