@@ -3,13 +3,15 @@
 import h5py
 import numpy as np
 import pytest
+from mcap.writer import Writer as McapWriter
+from rosbags.typesys import Stores, get_typestore
 
 from kinestream.producers.publish import publish
 from kinestream.producers.recordings import Choices, open_recording
 from kinestream.schemas.catalogue import FRAMES_BULK, topic_name
 from kinestream.schemas.errors import RecordingError
 from kinestream.schemas.settings import Settings
-from tests.plugins.recording_files import FORMATS, FRAMES, JOINTS, START_NS, amc, bvh, mcap, values
+from tests.plugins.recording_files import FORMATS, FRAMES, JOINTS, START_NS, amc, bvh, joint_state, mcap, values
 from tests.plugins.topics import read_episodes
 
 ROS = ("mcap", "rosbag2-mcap", "rosbag2-db3", "rosbag1")
@@ -178,3 +180,76 @@ def test_hdf5_of_another_layout_says_which_are_known(tmp_path):
         file["weights"] = np.zeros(3)
     with pytest.raises(RecordingError, match=r"none of the known layouts: ACT .* it holds weights"):
         open_recording(tmp_path / "x.hdf5")
+
+
+def write_mcap(path, messages, encoding="cdr", kind="sensor_msgs/msg/JointState"):
+    """One (topic, log time, JointState or bytes) each."""
+    store = get_typestore(Stores.ROS2_HUMBLE)
+    with path.open("wb") as file:
+        writer = McapWriter(file)
+        writer.start()
+        schema = writer.register_schema(kind, "protobuf" if encoding == "protobuf" else "ros2msg", b"")
+        topics = {topic: writer.register_channel(topic, encoding, schema) for topic, *_ in messages}
+        for topic, at, message in messages:
+            raw = message if isinstance(message, bytes) else bytes(store.serialize_cdr(message, kind))
+            writer.add_message(topics[topic], at, raw, at)
+        writer.finish()
+    return path
+
+
+def states(topic, log_ns, stamp_ns):
+    store = get_typestore(Stores.ROS2_HUMBLE)
+    rows = zip(log_ns, stamp_ns, strict=True)
+    return [(topic, log, joint_state(store, ["a", "b"], [k, -k], stamp)) for k, (log, stamp) in enumerate(rows)]
+
+
+def test_protobuf_is_refused_by_name(tmp_path):
+    path = write_mcap(tmp_path / "x.mcap", [("/state", 1, b"\x08\x01")], "protobuf", "foxglove.JointStates")
+    with pytest.raises(RecordingError, match=r"/state \(foxglove.JointStates in protobuf, which is not read\)"):
+        open_recording(path)
+
+
+def test_the_other_clock_is_kept_where_it_wanders(tmp_path):
+    log = [START_NS + at for at in (0, 21_000_000, 40_000_000)]
+    path = write_mcap(tmp_path / "x.mcap", states("/s", log, [START_NS + k * 20_000_000 for k in range(3)]))
+    (episode,) = open_recording(path)
+    assert episode.t_ns.tolist() == [START_NS + k * 20_000_000 for k in range(3)]
+    assert episode.further["log_lag"].ravel().tolist() == [0, np.float32(1e-3), 0]
+
+
+def test_zero_stamps_give_way_to_the_logs_time_and_that_is_told(tmp_path):
+    log = [START_NS + k * 20_000_000 for k in range(3)]
+    (episode,) = open_recording(write_mcap(tmp_path / "x.mcap", states("/s", log, [0, 0, 0])))
+    assert episode.t_ns.tolist() == log
+    assert "3 of 3 header stamps are zero: the log's time is used" in episode.oddities
+
+
+def test_two_topics_of_states_are_a_choice(tmp_path):
+    log = [START_NS, START_NS + 1]
+    path = write_mcap(tmp_path / "x.mcap", states("/left", log, log) + states("/right", log, log))
+    with pytest.raises(RecordingError, match="choose one with --topic /left or --topic /right"):
+        open_recording(path)
+    (episode,) = open_recording(path, choices=Choices(topic="/right"))
+    assert episode.joints == ("a", "b")
+    assert np.array_equal(episode.further["left"], episode.position)
+
+
+def test_frames_before_the_first_command_have_none(tmp_path):
+    log = [START_NS + k * 10 for k in range(3)]
+    path = write_mcap(tmp_path / "x.mcap", states("/s", log, log) + states("/cmd", [START_NS + 5], [START_NS + 5]))
+    (episode,) = open_recording(path)
+    assert np.isnan(episode.command[0]).all()
+    assert episode.command[1:].tolist() == [[0, 0], [0, 0]]
+    assert "1 frames lie before the first message of /cmd: NaN there" in episode.oddities
+
+
+def test_a_described_robot_whose_units_are_its_own_is_published_without_joints(tmp_path, test_broker):
+    names = ("shoulder_pan", "shoulder_lift", "elbow_flex", "wrist_flex", "wrist_roll", "gripper")
+    rows = "".join(f"0.{k},{','.join(str(90 + k + c) for c in range(6))}\n" for k in range(3))
+    (tmp_path / "so100.csv").write_text(f"t,{','.join(f'{n}.pos' for n in names)}\n{rows}")
+    settings, model = Settings(tenant=test_broker.tenant), "therobotstudio-so-100"
+    report = publish([tmp_path / "so100.csv"], model=model, kafka=test_broker.bootstrap, settings=settings)
+    sent = read_episodes(test_broker.bootstrap, topic_name(FRAMES_BULK, test_broker.tenant))
+    start = sent[report.episodes[0].episode_id].start
+    assert (start["model_id"], start["joints"]) == (model, [])
+    assert [(c["name"], c["unit"], c["element_names"]) for c in start["channels"]] == [("joint_position", "", [*names])]
