@@ -253,3 +253,15 @@ def test_a_described_robot_whose_units_are_its_own_is_published_without_joints(t
     start = sent[report.episodes[0].episode_id].start
     assert (start["model_id"], start["joints"]) == (model, [])
     assert [(c["name"], c["unit"], c["element_names"]) for c in start["channels"]] == [("joint_position", "", [*names])]
+
+
+def test_what_kinestream_frames_wrote_is_read_as_it_was(tmp_path):
+    position = values().astype(np.float32)
+    t_ns = START_NS + np.arange(FRAMES) * 20_000_000
+    named = {"t_ns": t_ns, "t": t_ns / 1e9, "seq": np.arange(FRAMES), "joints": np.array(JOINTS)}
+    np.savez(tmp_path / "take.npz", **named, position=position, grip=position[:, :1])
+    (episode,) = open_recording(tmp_path / "take.npz", "provisional:arm")
+    assert episode.joints == JOINTS
+    assert np.array_equal(episode.position, position)
+    assert np.array_equal(episode.further["grip"], position[:, :1])
+    assert episode.t_ns.tolist() == t_ns.tolist()

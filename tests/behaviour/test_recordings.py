@@ -1,0 +1,52 @@
+"""Every real recording through the broker and a worker into the store, and back: the values are the source's."""
+
+import numpy as np
+import pytest
+
+from kinestream.producers.publish import publish
+from kinestream.producers.recordings import Choices, open_recording
+from kinestream.streams.archive import Archive
+
+G1 = "unitree-g1-29-dof"
+#: Path -> what a person has to say of it.
+REAL = {
+    "derived/g1_inspire_lerobot_v30_ep040-049": Choices(),
+    "derived/g1_inspire_ep050-054.bag": Choices(G1, split_s=2),
+    "derived/g1_inspire_robomimic_ep055-059.hdf5": Choices(rate_hz=30),
+    "derived/aloha_sim_transfer_cube_human_episode_0.hdf5": Choices(),
+    "derived/ur10_203014_rosbag2_mcap": Choices("provisional:ur10"),
+    "lerobot-v1-arrow/aloha_sim_transfer_cube_human.arrow": Choices(),
+    "lerobot-v1-arrow/umi_cup_in_the_wild.arrow": Choices(),
+    "robocodec-real-schemas/robocodec_test_0.mcap": Choices(),
+    "robocodec-real-schemas/robocodec_test_1.mcap": Choices(),
+    "robocodec-real-schemas/robocodec_test_6.mcap": Choices(),
+    "so100-real-telemetry-csv/20250721_092957_robot_state.csv": Choices("therobotstudio-so-100"),
+    "ur10-real-teleop-csv/run_20260514_203014_data.csv": Choices(),
+    "g1-mimic-csv/G1_Take_102.bvh_60hz.csv": Choices(G1, ("model",), 60),
+    "g1-mimic-npz/G1_Take_102.bvh_60hz.npz": Choices(G1),
+    "tienkung2-amp-json/motion_amp_expert_walk.txt": Choices(),
+    "tienkung2-amp-json/motion_visualization_walk.txt": Choices(),
+    "cmu-mocap/01_01.bvh": Choices(),
+}
+
+
+@pytest.mark.recordings
+def test_every_real_recording_is_in_the_store_as_its_source_holds_it(recordings, test_pipeline):
+    test_pipeline.start()
+    recorded = {}
+    for number, (name, choices) in enumerate(REAL.items()):
+        report = publish([recordings / name], choices=choices, robot=f"r{number}", settings=test_pipeline.settings)
+        episodes = list(open_recording(recordings / name, choices=choices))
+        recorded |= dict(zip([e.episode_id for e in report.episodes], episodes, strict=True))
+    closed = "SELECT toString(episode_id), frames, content_hash FROM episodes FINAL"
+    rows = test_pipeline.wait_for(lambda: len(found := test_pipeline.query(closed)) == len(recorded) and found, 60)
+    assert {row[0]: row[1] for row in rows} == {key: len(episode) for key, episode in recorded.items()}
+    archive = Archive(test_pipeline.settings, test_pipeline.store.url)
+    for episode_id, episode in recorded.items():
+        frames = archive.frames(episode_id)
+        own = {name: getattr(episode, name) for name in ("position", "velocity", "effort", "command")}
+        for channel, expected in {**own, **episode.further}.items():
+            if expected is not None:
+                assert frames[channel].tobytes() == expected.tobytes(), (episode.source, channel)
+        assert np.array_equal(frames["t_ns"] - frames["t_ns"][0], episode.t_ns - episode.t_ns[0])
+        assert list(frames["joints"]) == list(episode.joints)
