@@ -53,7 +53,6 @@ def publish(
 ) -> None:
     """Replay recordings through the robot SDK; returns when the broker has acknowledged everything."""
     from kinestream.deploy.cli.output import emit_json, say
-    from kinestream.deploy.topics import ensure_topics
     from kinestream.producers.publish import publish as replay
     from kinestream.producers.recordings import open_recording
     from kinestream.schemas.settings import Settings
@@ -63,7 +62,6 @@ def publish(
     for path in paths:  # a path that cannot be read is told before a broker that is away
         open_recording(path, choices=choices)
     kafka = _broker(settings)
-    ensure_topics(kafka, settings.tenant)
     with _progress_bar() as on_progress:
         report = replay(
             paths,
@@ -97,12 +95,15 @@ def choices_of(model: str, joints: str, rate: float, unit: str, topic: str, spli
 
 
 def _broker(settings: Settings) -> str:
+    """A broker that has the tenant's topics; raises :class:`SettingError` where none is named."""
     from kinestream.deploy.local.stack import Stack
+    from kinestream.deploy.topics import ensure_topics
     from kinestream.schemas.errors import SettingError
 
     kafka = Stack(settings).where().kafka
     if not kafka:
         raise SettingError("no broker: run `kinestream up`, or set KINESTREAM_KAFKA to one that runs")
+    ensure_topics(kafka, settings.tenant)
     return kafka
 
 
