@@ -55,13 +55,19 @@ def _block(stages: tuple[Stage, ...], rate_hz: float, precision: str) -> tuple[M
 class Filter:
     """Filters in a row over J signals; the state begins as if the first value had always been."""
 
-    __slots__ = ("_matrices", "_precision", "_stages", "_state")
+    __slots__ = ("_matrices", "_precision", "_rate", "_stages", "_state")
 
     def __init__(self, stages: tuple[Stage, ...], rate_hz: float, precision: str = "float64") -> None:
-        self._stages = stages
+        self._stages, self._rate = stages, rate_hz
         self._matrices = _block(stages, rate_hz, precision)
         self._precision = precision
         self._state: Matrix | None = None
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Filter:
+        """All filters of a kind share their matrices: they are far larger than the state."""
+        other = Filter(self._stages, self._rate, self._precision)
+        other._state = None if self._state is None else self._state.copy()
+        return other
 
     def reset(self) -> None:
         """Forget the past: the next value begins anew."""

@@ -182,6 +182,7 @@ class _Lane:
 
 
 _ONES = np.ones(BLOCK, np.float32)
+_NO_FRAMES = np.zeros((0, 0))
 
 
 class Smoothness(Family):
@@ -201,7 +202,8 @@ class Smoothness(Family):
         measured = context.measures("velocity") or context.measures("position")
         fit = measured and context.nominal_rate_hz > 2 * rules.smooth_hz * (1 + 1e-9) and bool(context.joints)
         self._lane = _Lane(context, rules) if fit else None
-        self._held = np.zeros((BLOCK, len(context.joints)))
+        #: velocities of a block begun; batches of whole blocks need none
+        self._held = _NO_FRAMES
         self._filled = 0
         self._finished: _Lane | None = None
 
@@ -232,12 +234,14 @@ class Smoothness(Family):
             begin += BLOCK
         while begin < len(velocity):
             size = min(len(velocity) - begin, BLOCK - self._filled)
+            if not self._filled:
+                self._held = np.empty((BLOCK, velocity.shape[1]))
             self._held[self._filled : self._filled + size] = velocity[begin : begin + size]
             self._filled += size
             begin += size
             if self._filled == BLOCK:
                 lane.add(self._held)
-                self._filled = 0
+                self._held, self._filled = _NO_FRAMES, 0
 
     def _whole(self) -> _Lane | None:
         """The lane with what is held and the movement going on, on a copy: more frames may come."""

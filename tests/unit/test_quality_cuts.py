@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import tracemalloc
 from dataclasses import replace
 from itertools import pairwise
 
@@ -12,6 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from kinestream.schemas.errors import ContractError
+from kinestream.streams.quality import Delivery, EpisodeJudge
 from kinestream.streams.quality.spells import Runs
 from tests.unit.quality_samples import batch, context, judge, part, take, value, whole, without
 
@@ -145,3 +147,22 @@ def test_runs_merge_exactly_at_every_cut_of_every_pattern(bits):
             assert total == sum((end - 1 - begin) * 10 for begin, end in expected)
             if expected:
                 assert (spell.first_seq, spell.last_t) == (expected[0][0], (expected[-1][1] - 1) * 10)
+
+
+def test_an_open_episode_takes_little_memory_while_it_is_looked_at():
+    frames = take(1000)
+
+    def watched():
+        state = EpisodeJudge(context())
+        for begin in range(0, 1000, 10):
+            state.advance(part(frames, begin, begin + 10))
+            state.live(Delivery(begin + 10, begin + 10))
+        return state
+
+    watched()  # tables that all judges share
+    tracemalloc.start()
+    try:
+        kept = [watched() for _ in range(4)]
+        assert tracemalloc.get_traced_memory()[0] / len(kept) < 200_000
+    finally:
+        tracemalloc.stop()

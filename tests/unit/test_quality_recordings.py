@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from kinestream.producers.recordings.lerobot_v21 import LeRobotV21
+from kinestream.producers.recordings import open_recording
 from kinestream.schemas.models import load_model
 from kinestream.streams.quality import Context, Delivery, EpisodeJudge, Flag, Frames
 from tests.unit.quality_samples import only, part, value
@@ -15,7 +15,7 @@ pytestmark = pytest.mark.recordings
 
 @pytest.fixture(scope="module")
 def episodes(recordings):
-    return list(LeRobotV21(recordings / "g1-inspire-lerobot-v21"))
+    return list(open_recording(recordings / "g1-inspire-lerobot-v21"))
 
 
 def context_of(episode, **changes):
