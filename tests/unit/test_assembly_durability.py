@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 from kinestream.schemas.content_hash import HashedBlock, content_hash, leaf, presence_bitmap
-from tests.assembling import LIMITS, Died, Log, MemoryStore, Owner, Take
+from tests.assembling import LIMITS, Log, Owner, Take
+from tests.memory_store import Died, MemoryStore
 
 
 def fed(*values, **kind):

@@ -18,7 +18,8 @@ import numpy as np
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from tests.assembling import LIMITS, Died, LateStore, Log, Owner, Take
+from tests.assembling import LIMITS, Log, Owner, Take
+from tests.memory_store import Died, LateStore
 
 #: Takes and streams here are short: so are those that count as long.
 SMALL = replace(LIMITS, truncated_frames=350, truncated_ms=60_000)
