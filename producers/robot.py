@@ -61,6 +61,7 @@ class Robot:
     :class:`SpoolError` for a spool that is in use or cannot be made. Needs no broker to be up.
     """
 
+    # Over fifty lines: the options in one place, all checked before anything is opened.
     def __init__(
         self,
         robot_id: str,
