@@ -4,13 +4,11 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import date
 from typing import Any, Final
 
 import numpy as np
-from clickhouse_connect.driver.exceptions import ClickHouseError
 
 from kinestream.schemas.codec import Codec
 from kinestream.schemas.content_hash import content_hash
@@ -22,6 +20,7 @@ from kinestream.streams.archive_rows import OPEN, TEXTS, batches, date_of, joine
 from kinestream.streams.assembly.seal import hashed_rows
 from kinestream.streams.assembly.values import BlockRow, JsonDict
 from kinestream.streams.events import plain
+from kinestream.streams.store.client import asking
 from kinestream.streams.store.store import Store
 
 # Its errors are raised and become ours: its log of them would be a second line on the terminal of who logs nothing.
@@ -265,22 +264,12 @@ class Archive:
         return _Found(row["day"], row["robot_id"], layout.joints, layout.widths)
 
     def _blocks(self, keys: Sequence[tuple[int, str, str]]) -> list[BlockRow]:
-        with self._asking():
+        with asking(self._url):
             return self._store.blocks(keys)
 
     # -- the store ------------------------------------------------------------------
 
     def _ask(self, sql: str, **parameters: Any) -> list[JsonDict]:
         """Rows with text columns as text; ``start`` and ``event`` stay bytes."""
-        with self._asking():
+        with asking(self._url):
             return [readable(row) for row in self._store.query(sql, parameters)]
-
-    @contextmanager
-    def _asking(self) -> Iterator[None]:
-        try:
-            yield
-        except (ClickHouseError, OSError) as problem:
-            reason = (str(problem).strip() or repr(problem)).splitlines()[0]
-            raise StoreError(
-                f"the store at {self._url} does not answer as it should ({reason}): see `kinestream status`"
-            ) from problem

@@ -4,12 +4,9 @@ from __future__ import annotations
 
 import random
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Any, Final
-
-from clickhouse_connect.driver.exceptions import ClickHouseError
 
 from kinestream.schemas.codec import Codec
 from kinestream.schemas.errors import ContractError, StoreError
@@ -17,6 +14,7 @@ from kinestream.schemas.registry import Registry
 from kinestream.schemas.settings import Settings
 from kinestream.streams.archive_rows import batches, date_of
 from kinestream.streams.assembly.values import JsonDict
+from kinestream.streams.store.client import asking
 from kinestream.streams.store.store import Store
 from kinestream.streams.verify_checks import Mismatch, StoredRow, event_mismatches, mismatches
 
@@ -120,7 +118,7 @@ class Verifier:
         days = [date_of(day) for day in sorted({key[0] for key in keys})]
         episodes = self._ask(sql, days=days, ids=[key[2] for key in keys])
         rows: dict[str, list[StoredRow]] = {episode["episode_id"]: [] for episode in episodes}
-        with self._asking():
+        with asking(self._url):
             for facts, row, problem in self._store.readable_blocks(keys):
                 stored = StoredRow(facts["block"], facts["version"], facts["frames"], row, problem)
                 rows.setdefault(facts["episode_id"].decode(), []).append(stored)
@@ -143,16 +141,8 @@ class Verifier:
     # -- the store --------------------------------------------------------------
 
     def _ask(self, sql: str, **parameters: Any) -> list[JsonDict]:
-        with self._asking():
+        with asking(self._url):
             return [_told(row) for row in self._store.query(sql, parameters)]
-
-    @contextmanager
-    def _asking(self) -> Iterator[None]:
-        try:
-            yield
-        except (ClickHouseError, OSError) as problem:
-            reason = (str(problem).strip() or repr(problem)).splitlines()[0]
-            raise StoreError(f"the store at {self._url} does not answer as it should ({reason})") from problem
 
 
 def _parts(episodes: Iterable[JsonDict], size: int = 500) -> Iterator[list[JsonDict]]:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -63,6 +64,18 @@ def is_passing(problem: BaseException) -> bool:
     if isinstance(problem, DatabaseError) and problem.code is not None:
         return problem.code in _PASSING
     return isinstance(problem, ClickHouseError | OSError)
+
+
+@contextmanager
+def asking(url: str) -> Iterator[None]:
+    """Whatever a read inside fails with becomes a :class:`StoreError` of one line, which names the store."""
+    try:
+        yield
+    except (ClickHouseError, OSError) as problem:
+        reason = (str(problem).strip() or repr(problem)).splitlines()[0]
+        raise StoreError(
+            f"the store at {url} does not answer as it should ({reason}): see `kinestream status`"
+        ) from problem
 
 
 def _reason(url: str, database: str, user: str, problem: ClickHouseError) -> str:
