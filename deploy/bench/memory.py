@@ -46,7 +46,9 @@ class MemoryFigures:
 def measure_memory(place: Site, episodes: int, frames: int, progress: Progress) -> MemoryFigures:
     """Open ``episodes`` takes of ``frames`` frames each and end none, as fast as the broker takes them."""
     services = {one.name: one for one in place.stack.status()}
-    url, worker = services["worker"].url, psutil.Process(services["worker"].pid or 0)
+    if not services["worker"].pid:
+        raise StackError(f"the worker does not run: {services['worker'].detail}")
+    url, worker = services["worker"].url, psutil.Process(services["worker"].pid)
     idle = rss_mb(worker)
     takes = [frames] * episodes
     progress(f"{episodes} robots record, {frames} frames each")

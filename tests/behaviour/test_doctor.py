@@ -19,6 +19,7 @@ from kinestream.deploy.local import process
 from kinestream.deploy.local.jars import VERSION, committed_jars
 from kinestream.deploy.local.stack import Stack
 from kinestream.schemas.settings import Settings
+from tests.stacks import pid_of
 
 KINESTREAM = [sys.executable, "-c", "from kinestream.deploy.cli import main; main()"]
 
@@ -105,7 +106,7 @@ def test_a_running_stack_is_well_and_a_dead_service_is_found_and_its_log_can_be_
     elsewhere = by_name(replace(stack.settings, clickhouse_database="elsewhere"))["tables"]
     assert (elsewhere.level, "001_frames_and_episodes.sql" in elsewhere.detail) == (FAIL, True)
 
-    registry = {one.name: one.pid for one in stack.status()}["registry"] or 0
+    registry = pid_of(stack, "registry")
     os.kill(registry, signal.SIGSTOP)
     try:
         assert by_name(stack.settings)["registry"].level == FAIL

@@ -22,6 +22,7 @@ from kinestream.schemas.errors import BrokerError, StackError
 from kinestream.schemas.settings import Settings
 from tests.behaviour.test_stack_brokers import consume, produce
 from tests.plugins.broker import Broker
+from tests.stacks import pid_of
 
 KINESTREAM = [sys.executable, "-c", "from kinestream.deploy.cli import main; main()"]
 FOREGROUND = """
@@ -101,12 +102,12 @@ def test_a_second_up_changes_nothing_and_a_restart_keeps_the_ports(settings: Set
 def test_what_is_killed_is_started_again(settings: Settings) -> None:
     stack = Stack(settings)
     stack.up(workers=0)
-    before = {one.name: one.pid for one in stack.status()}
-    os.kill(before["registry"] or 0, signal.SIGKILL)
+    before = pid_of(stack, "registry")
+    os.kill(before, signal.SIGKILL)
 
     def back() -> bool:
         registry = {one.name: one for one in stack.status()}["registry"]
-        return registry.healthy and registry.pid != before["registry"]
+        return registry.healthy and registry.pid != before
 
     assert process.wait_until(back, 30)
 
@@ -115,9 +116,8 @@ def test_the_worker_of_each_lane_is_started_again_when_it_is_killed(settings: Se
     tenant = kafka_broker.tenant
     stack = Stack(replace(settings, kafka=kafka_broker.bootstrap, tenant=tenant, group=tenant))
     stack.up(workers=1)
-    workers = stack.status()[-2:]
-    assert [(one.name, one.healthy) for one in workers] == [("worker", True), ("worker-bulk", True)]
-    pids = {one.pid or 0 for one in workers}
+    assert [one.name for one in stack.status()[-2:]] == ["worker", "worker-bulk"]
+    pids = {pid_of(stack, "worker"), pid_of(stack, "worker-bulk")}
     for pid in pids:
         os.kill(pid, signal.SIGKILL)
 
