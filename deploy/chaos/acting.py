@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import signal
 import time
 import xmlrpc.client
@@ -14,6 +15,7 @@ import numpy as np
 import psutil
 
 from kinestream.deploy.chaos.crew import alive
+from kinestream.deploy.chaos.exits import Interference
 from kinestream.deploy.chaos.poison import Poisoner
 from kinestream.deploy.chaos.promises import read_promises
 from kinestream.deploy.chaos.recovery import Watch
@@ -39,6 +41,8 @@ class Actor:
         #: services in an outage
         self._out: set[str] = set()
         self._held: list[psutil.Process] = []
+        #: what was done to whom so far
+        self.interferences: list[Interference] = []
         self._begun_s = time.monotonic()
         self.kills: Counter[str] = Counter()
         self.done: Counter[str] = Counter()
@@ -91,6 +95,7 @@ class Actor:
         with suppress(psutil.NoSuchProcess):
             victim.send_signal(signal.SIGKILL)
             self.kills[act.target] += 1
+            self.interferences.append(Interference(name, time.time(), time.time()))
             self._say(f"kill -9 {name}")
             self._watch.disturbance(f"kill of {name} at {time.monotonic() - self._begun_s:.0f} s")
             return True
@@ -111,6 +116,7 @@ class Actor:
         if victim is None or name in self._out:
             return False
         self._out.add(name)
+        self.interferences.append(Interference(name, time.time(), math.inf))
         self.done["outages"] += 1
         self._say(f"{name} {'frozen' if act.frozen else 'down'} for {act.for_s:.1f} s")
         if act.frozen:
@@ -142,6 +148,10 @@ class Actor:
 
     def _back(self, name: str) -> None:
         self._out.discard(name)
+        over = [one for one in self.interferences if one.name == name and one.ended_s == math.inf]
+        for one in over:
+            self.interferences.remove(one)
+            self.interferences.append(Interference(name, one.begun_s, time.time()))
         self._say(f"{name} goes on")
         self._watch.disturbance(f"the return of {name} at {time.monotonic() - self._begun_s:.0f} s")
 

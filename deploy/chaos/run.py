@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Iterable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, dataclass, field
 from typing import Any, Final
@@ -12,6 +13,7 @@ from clickhouse_connect.driver.exceptions import ClickHouseError
 
 from kinestream.deploy.chaos.acting import Actor
 from kinestream.deploy.chaos.audit import Audit, audit
+from kinestream.deploy.chaos.exits import Exit, excused
 from kinestream.deploy.chaos.framelog import read_log
 from kinestream.deploy.chaos.justice import Limits
 from kinestream.deploy.chaos.listening import Listener
@@ -69,6 +71,8 @@ class Outcome:
     audited: Audit
     #: processes that ended with an error of their own
     failures: list[str] = field(default_factory=list)
+    #: brokers that gave up under what the plan did to them: no failure
+    excused_exits: list[str] = field(default_factory=list)
     #: where logs and data are, if they were kept
     folder: str = ""
 
@@ -102,6 +106,7 @@ def run(settings: Settings, wish: Wish, progress: Progress) -> Outcome:
         watch.stop()
         progress("auditing")
         found = _audit(stage, listener)
+        ends = {one: excused(one, actor.interferences) for one in stage.exits()}
         outcome = Outcome(
             broker=stage.broker,
             workers=wish.workers,
@@ -118,7 +123,8 @@ def run(settings: Settings, wish: Wish, progress: Progress) -> Outcome:
             max_recovery_s=round(watch.longest[0], 2),
             max_recovery_of=watch.longest[1],
             audited=found,
-            failures=stage.failures(),
+            failures=_told(one for one, had_reason in ends.items() if not had_reason) + stage.crew.failures(),
+            excused_exits=_told(one for one, had_reason in ends.items() if had_reason),
         )
     return _tidied(stage, outcome)
 
@@ -189,6 +195,11 @@ def _audit(stage: Stage, listener: Listener) -> Audit:
     promises = read_promises(stage.promise_files())
     log = read_log(settings.kafka, settings.tenant)
     return audit(promises, ReadBack(settings).stored(), list(listener.events), log, limits)
+
+
+def _told(ends: Iterable[Exit]) -> list[str]:
+    counted = Counter((one.name, one.status) for one in ends)
+    return [f"{name} ended with {status}, {n} times; see stack/logs" for (name, status), n in counted.items()]
 
 
 def _dead_letters(stage: Stage) -> int:

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import re
 import tempfile
 import uuid
-from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, fields, replace
@@ -13,6 +11,7 @@ from pathlib import Path
 from typing import Final
 
 from kinestream.deploy.chaos.crew import Crew
+from kinestream.deploy.chaos.exits import Exit, read_exits
 from kinestream.deploy.local.ports import Remembered, worker_names
 from kinestream.deploy.local.process import free_port
 from kinestream.deploy.local.services import Services
@@ -82,11 +81,9 @@ class Stage:
         """Every robot ends once its take is done and delivered, also one that is killed meanwhile."""
         self._rest.touch()
 
-    def failures(self) -> list[str]:
-        """Who ended by itself with an error: kills and ordered stops are none."""
-        log = (self.stack.home / "logs" / "supervisord.log").read_text(errors="replace")
-        found = Counter(re.findall(r"exited: (\S+ \(exit status [1-9]\d*)", log))
-        return [f"{what}, {n} times; see stack/logs)" for what, n in found.items()] + self.crew.failures()
+    def exits(self) -> list[Exit]:
+        """Services that ended by themselves with an error, also those that had a reason."""
+        return read_exits((self.stack.home / "logs" / "supervisord.log").read_text(errors="replace"))
 
     def promise_file(self, robot: str) -> Path:
         """Where that robot writes down what it promises."""

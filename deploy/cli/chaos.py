@@ -71,6 +71,8 @@ def _tell(outcome: Outcome) -> None:
     say(f"longest recovery: {outcome.max_recovery_s:.1f} s ({outcome.max_recovery_of})")
     for line in (*found.trouble, *outcome.failures):
         say(f"  {line}")
+    for line in outcome.excused_exits:
+        say(f"  allowed, for it was killed or held still: {line}")
     if outcome.folder:
         say(f"NOT WHOLE: logs and data are kept in {outcome.folder}; the same again: --seed {outcome.seed}")
     else:
