@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass
 from difflib import get_close_matches
 from functools import cache
 from importlib.resources import files
@@ -70,9 +71,11 @@ class RobotModel:
     """One robot model; the arrays are float64 (J,) over ``joint_names``, NaN = unknown.
 
     ``joint_names`` are the actuated joints in the maker's order; ``joints`` also holds those that only follow another.
+    ``version`` is the model_id and 12 hex digits of SHA-256 over the joints: another limit is another version.
     """
 
     model_id: str
+    version: str
     maker: str
     model: str
     category: str
@@ -112,7 +115,7 @@ def load_model(model_id: str) -> RobotModel:
             + (f"near it: {', '.join(near)}" if near else f"there are {len(model_ids())}, such as {model_ids()[0]}")
             + " (all of them: schemas/robots)"
         )
-    return _model(json.loads((_FOLDER / f"{model_id}.json").read_text(encoding="utf-8")))
+    return model_of(json.loads((_FOLDER / f"{model_id}.json").read_text(encoding="utf-8")))
 
 
 def find_model(model_id: str) -> RobotModel | None:
@@ -120,12 +123,39 @@ def find_model(model_id: str) -> RobotModel | None:
     return load_model(model_id) if model_id in model_ids() else None
 
 
-def _model(described: Mapping[str, Any]) -> RobotModel:
+class Models:
+    """The described models, and those registered over them: what is registered last is in force."""
+
+    def __init__(self) -> None:
+        self._versions: dict[str, RobotModel] = {}
+        self._in_force: dict[str, RobotModel] = {}
+
+    def register(self, model: RobotModel) -> None:
+        """From now on ``model`` is what its id stands for; versions before it stay known."""
+        self._versions[model.version] = self._in_force[model.model_id] = model
+
+    def find(self, model_id: str, version: str | None = None) -> RobotModel | None:
+        """The model in force, or the ``version`` named if it is known ("": none); ``None``: nobody described it."""
+        if version is not None and not version:
+            return None
+        described = find_model(model_id)
+        if version is not None and described is not None and described.version == version:
+            return described
+        return self._versions.get(version or "") or self._in_force.get(model_id) or described
+
+    def registered(self) -> tuple[RobotModel, ...]:
+        """What is registered and in force, by id."""
+        return tuple(self._in_force[model_id] for model_id in sorted(self._in_force))
+
+
+def model_of(described: Mapping[str, Any]) -> RobotModel:
+    """A model from the content of its file, taken as it is."""
     joints = tuple(Joint(**joint) for joint in described["joints"])
     names = tuple(joint.name for joint in joints if not joint.mimic)
     limits = _limits(joints, names)
     return RobotModel(
         model_id=described["model_id"],
+        version=f"{described['model_id']}@{_digest(joints)}",
         maker=described["maker"],
         model=described["model"],
         category=described["category"],
@@ -138,6 +168,10 @@ def _model(described: Mapping[str, Any]) -> RobotModel:
         velocity=limits.velocity,
         effort=limits.effort,
     )
+
+
+def _digest(joints: Sequence[Joint]) -> str:
+    return hashlib.sha256(json.dumps([astuple(joint) for joint in joints]).encode()).hexdigest()[:12]
 
 
 def _limits(described: Sequence[Joint], names: Sequence[str]) -> JointLimits:

@@ -9,42 +9,49 @@ from typing import Any, Final
 import numpy as np
 
 from kinestream.schemas.layout import Layout
-from kinestream.schemas.models import RobotModel, find_model
+from kinestream.schemas.models import Models, RobotModel
 from kinestream.streams.quality import Context, EpisodeJudge
 from kinestream.streams.quality.rules import rules_for
 
-
-def judge_for(start: Mapping[str, Any], layout: Layout) -> EpisodeJudge:
-    """A judge for an episode; an unknown model is judged on what needs no model (limits NaN)."""
-    return EpisodeJudge(context_of(start, layout), rules_for(start["model_id"], start.get("skill", "")))
+#: What a worker judges by where nothing is registered.
+DESCRIBED: Final = Models()
 
 
-def core_judge_for(start: Mapping[str, Any], layout: Layout) -> EpisodeJudge:
+def judge_for(start: Mapping[str, Any], layout: Layout, models: Models = DESCRIBED) -> EpisodeJudge:
+    """A judge for an episode; an unknown model is judged on what needs no model (limits NaN).
+
+    ``start``: the fields of an EpisodeStart and, of an episode that has begun before, ``pins``: what it is judged by.
+    """
+    return EpisodeJudge(context_of(start, layout, models), rules_for(start["model_id"], start.get("skill", "")))
+
+
+def core_judge_for(start: Mapping[str, Any], layout: Layout, models: Models = DESCRIBED) -> EpisodeJudge:
     """The same for the core metrics alone: where frames come faster than a core can judge them by all."""
-    return EpisodeJudge(context_of(start, layout), rules_for(start["model_id"], start.get("skill", "")), core=True)
+    rules = rules_for(start["model_id"], start.get("skill", ""))
+    return EpisodeJudge(context_of(start, layout, models), rules, core=True)
 
 
 #: What the setting ``metrics`` chooses.
-JUDGES: Final[Mapping[str, Callable[[Mapping[str, Any], Layout], EpisodeJudge]]] = {
+JUDGES: Final[Mapping[str, Callable[..., EpisodeJudge]]] = {
     "all": judge_for,
     "core": core_judge_for,
 }
 
 
-def context_of(start: Mapping[str, Any], layout: Layout) -> Context:
-    """What is known before the first frame. ``start``: the fields of an EpisodeStart."""
+def context_of(start: Mapping[str, Any], layout: Layout, models: Models = DESCRIBED) -> Context:
+    """What is known before the first frame. ``start``: as for :func:`judge_for`."""
+    model = models.find(start["model_id"], start.get("pins", {}).get("model"))
     return Context(
         episode_id=start["episode_id"],
         nominal_rate_hz=start["nominal_rate_hz"],
         stamp_resolution_ns=start["stamp_resolution_ns"],
-        **_known(start["model_id"], layout),
+        **_known(model, layout),
     )
 
 
 @lru_cache(maxsize=1024)
-def _known(model_id: str, layout: Layout) -> dict[str, Any]:
+def _known(model: RobotModel | None, layout: Layout) -> dict[str, Any]:
     """What all takes of a robot have in common; its arrays are shared and never written."""
-    model = find_model(model_id)
     unknown = np.full(len(layout.joints), np.nan)
     limits = model.limits(layout.joints) if model else None
     return {
@@ -54,6 +61,7 @@ def _known(model_id: str, layout: Layout) -> dict[str, Any]:
         "upper": limits.upper if limits else unknown,
         "velocity": limits.velocity if limits else unknown,
         "model_known": model is not None,
+        "model_version": model.version if model else "",
         "prismatic": _of_type(model, layout, "prismatic"),
         "continuous": _of_type(model, layout, "continuous"),
         "effort": limits.effort if limits else None,

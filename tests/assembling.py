@@ -14,6 +14,7 @@ from kinestream.schemas.codec import Codec
 from kinestream.schemas.content_hash import BLOCK, ContentHasher
 from kinestream.schemas.frames import FrameChunk
 from kinestream.schemas.layout import Channel, Layout
+from kinestream.schemas.models import Models
 from kinestream.schemas.registry import Registry
 from kinestream.schemas.settings import Settings
 from kinestream.streams.assembly.partition import Due, PartitionAssembler
@@ -169,9 +170,11 @@ class Owner:
         live_lane: bool = True,
         limits: Deadlines = LIMITS,
         judge: type[EpisodeJudge] = EpisodeJudge,
+        models: Models | None = None,
     ) -> None:
         self.store = store or MemoryStore()
         self.limits, self.judge = limits, judge
+        self.models = models or Models()
         self.live, self.live_lane = live, live_lane
         self.committed = 0
         self.dies_after: int | str = -1
@@ -206,7 +209,7 @@ class Owner:
         self.store.put_journal(replace(row, version=self.term << 44 | row.version))
 
     def _judge_for(self, start: Mapping[str, Any], layout: Layout) -> EpisodeJudge:
-        return self.judge(context_of(start, layout))
+        return self.judge(context_of(start, layout, self.models))
 
     def crash(self) -> None:
         self.dies_after = -1

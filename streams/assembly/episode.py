@@ -57,6 +57,8 @@ class Episode:
         self.start = start
         self.id: str = start.value["episode_id"]
         self.robot_id: str = start.value["robot_id"]
+        #: what it is judged by from its start on: a registration while it runs is of the next take
+        self.pins = judge.pins
         self.layout = Layout.from_avro(start.value)
         self.stored_day = stored_day
         self.marks: list[Word] = []

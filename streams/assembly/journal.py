@@ -18,6 +18,7 @@ def facts_of(episode: Episode) -> JsonDict:
     """What rebuilding needs besides the framed records and the blocks."""
     return {
         "words": [[word.offset, word.broker_ms] for word in episode.words()],
+        "pins": episode.pins,
         "superseded_ms": episode.superseded_ms,
         "late_ms": episode.late_ms,
         "heard_ms": episode.heard_ms,
@@ -98,4 +99,5 @@ def rebuild(
 def _start(loaded: Loaded) -> Word:
     """Its start; that of a stream does not bear the name of the episode cut out of it."""
     start = loaded.start
-    return Word(start.offset, start.broker_ms, start.raw, {**start.value, "episode_id": loaded.episode_id})
+    value = {**start.value, "episode_id": loaded.episode_id, "pins": loaded.facts.get("pins", {})}
+    return Word(start.offset, start.broker_ms, start.raw, value)

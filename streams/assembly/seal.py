@@ -121,7 +121,7 @@ def _as_known(episode: Episode, rows: Sequence[BlockRow]) -> list[BlockRow]:
 
 
 def _judge_again(episode: Episode, rows: Sequence[BlockRow], judge_for: JudgeFor) -> EpisodeJudge:
-    judge = judge_for(episode.start.value, episode.layout)
+    judge = judge_for({**episode.start.value, "pins": episode.pins}, episode.layout)
     for row in rows:
         judge.advance(frames_of_row(row, judge))
     return judge

@@ -124,8 +124,15 @@ class EpisodeJudge:
 
     @property
     def rule_version(self) -> str:
-        """The rules, and that not all metrics were asked for."""
-        return f"{self.rules.version}+core" if self._board is None else self.rules.version
+        """The rules, the description of the robot's model, and that not all metrics were asked for."""
+        model = self.context.model_version
+        version = f"{self.rules.version}/{model}" if model else self.rules.version
+        return f"{version}+core" if self._board is None else version
+
+    @property
+    def pins(self) -> dict[str, str]:
+        """What stays what it was when the episode began, whatever is registered meanwhile."""
+        return {"model": self.context.model_version}
 
     def live(self, delivery: Delivery) -> list[Finding]:
         """All findings that hold now (provisional); ``delivery.expected`` counts to the frontier."""

@@ -79,6 +79,8 @@ class Context:
     channel_units: dict[str, str] = field(default_factory=dict)
     #: recorded now: False for a recording sent later, whose age on arrival means nothing
     live: bool = True
+    #: which description of the model these limits are of; empty = none
+    model_version: str = ""
     #: a snapshot of the task's statistics; None = no task, or too few episodes
     task: TaskStatistics | None = None
 
