@@ -161,6 +161,8 @@ class Settings:
     on_log_gap: str = "go-on"
     #: metrics a worker judges by: "all", or "core" (T1 T2 T4 T5 T6 T11 I1 I3 I8 E6), a fraction of the CPU
     metrics: str = "all"
+    #: file or folder of rules that override the committed ones (docs/metrics.md, "Rules"); empty = none
+    rules: str = ""
 
     def kafka_access(self) -> dict[str, str]:
         """How a librdkafka client is let in, as its own settings."""

@@ -11,31 +11,38 @@ import numpy as np
 from kinestream.schemas.layout import Layout
 from kinestream.schemas.models import Models, RobotModel
 from kinestream.streams.quality import Context, EpisodeJudge
-from kinestream.streams.quality.rules import rules_for
+from kinestream.streams.quality.rules import Rules, rules_for
 
 #: What a worker judges by where nothing is registered.
 DESCRIBED: Final = Models()
 
 
-def judge_for(start: Mapping[str, Any], layout: Layout, models: Models = DESCRIBED) -> EpisodeJudge:
+def judge_for(start: Mapping[str, Any], layout: Layout, models: Models = DESCRIBED, overlays: str = "") -> EpisodeJudge:
     """A judge for an episode; an unknown model is judged on what needs no model (limits NaN).
 
-    ``start``: the fields of an EpisodeStart and, of an episode that has begun before, ``pins``: what it is judged by.
+    ``start``: the fields of an EpisodeStart, its labels set right, and, of an episode that has begun before, ``pins``:
+    what it is judged by. ``overlays``: rules that override the committed ones (``read_overlays``).
     """
-    return EpisodeJudge(context_of(start, layout, models), rules_for(start["model_id"], start.get("skill", "")))
+    return EpisodeJudge(context_of(start, layout, models), episode_rules(start, overlays))
 
 
-def core_judge_for(start: Mapping[str, Any], layout: Layout, models: Models = DESCRIBED) -> EpisodeJudge:
+def core_judge_for(
+    start: Mapping[str, Any], layout: Layout, models: Models = DESCRIBED, overlays: str = ""
+) -> EpisodeJudge:
     """The same for the core metrics alone: where frames come faster than a core can judge them by all."""
-    rules = rules_for(start["model_id"], start.get("skill", ""))
-    return EpisodeJudge(context_of(start, layout, models), rules, core=True)
+    return EpisodeJudge(context_of(start, layout, models), episode_rules(start, overlays), core=True)
+
+
+def episode_rules(start: Mapping[str, Any], overlays: str = "") -> Rules:
+    """The rules of an episode: by its model, its skill, and its subtask where it plans only one."""
+    subtasks = start.get("subtasks") or []
+    subtask = subtasks[0] if len(subtasks) == 1 else ""
+    pinned = start.get("pins", {}).get("rules")
+    return rules_for(start["model_id"], start.get("skill", ""), subtask, overlays if pinned is None else pinned)
 
 
 #: What the setting ``metrics`` chooses.
-JUDGES: Final[Mapping[str, Callable[..., EpisodeJudge]]] = {
-    "all": judge_for,
-    "core": core_judge_for,
-}
+JUDGES: Final[Mapping[str, Callable[..., EpisodeJudge]]] = {"all": judge_for, "core": core_judge_for}
 
 
 def context_of(start: Mapping[str, Any], layout: Layout, models: Models = DESCRIBED) -> Context:

@@ -17,6 +17,7 @@ from typing import Any
 from kinestream.schemas.catalogue import FRAMES, topic_name
 from kinestream.schemas.codec import Codec
 from kinestream.schemas.registry import Registry
+from kinestream.schemas.rulebook import read_overlays
 from kinestream.schemas.settings import Settings
 from kinestream.streams.announce import Announcer
 from kinestream.streams.assembly.partition import PartitionAssembler
@@ -66,6 +67,8 @@ class Worker:
         self.assigned: dict[Key, Assigned] = {}
         self._codecs = {topic: Codec(registry, topic) for topic in partitions}
         self._decoders = {topic: Decoder(self._codecs[topic], n) for topic, n in partitions.items()}
+        overlays = read_overlays(settings.rules) if settings.rules else ""
+        self._judge_for = partial(JUDGES[settings.metrics], overlays=overlays)
         self._commit = commit
         self._caught_up_since = caught_up_since
         self._membership = membership
@@ -111,9 +114,7 @@ class Worker:
     def _assign(self, key: Key, generation: int) -> Assigned:
         place = Place(self.cluster_id, *key)
         live = place.topic == topic_name(FRAMES, self.settings.tenant)
-        assembler = PartitionAssembler(
-            place, Deadlines.of(self.settings), JUDGES[self.settings.metrics], live_lane=live
-        )
+        assembler = PartitionAssembler(place, Deadlines.of(self.settings), self._judge_for, live_lane=live)
         ownership = Ownership(generation, self._membership, self.settings.session_s)
         one = Assigned(place, assembler, self._decoders[key[0]], ownership, self.announcer.outlet(place))
         self.assigned[key] = one

@@ -131,9 +131,9 @@ def rules_of(given: RuleSet) -> Rules:
 
 
 @lru_cache(maxsize=1024)  # skills are what robots say: any text
-def rules_for(model_id: str, skill: str = "", subtask: str = "") -> Rules:
-    """The rules of an episode: the global ones, and what its model, skill and subtask change."""
-    return rules_of(load_rules(model_id, skill, subtask))
+def rules_for(model_id: str, skill: str = "", subtask: str = "", overlays: str = "") -> Rules:
+    """The rules of an episode: the global ones, and what its model, skill, subtask and ``overlays`` change."""
+    return rules_of(load_rules(model_id, skill, subtask, overlays))
 
 
 BUILTIN = rules_of(load_rules())
