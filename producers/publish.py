@@ -11,7 +11,7 @@ from typing import Any, Final
 
 from kinestream.producers.episode import Episode
 from kinestream.producers.labels import EpisodeLabels
-from kinestream.producers.recordings import Choices, RecordedEpisode, Recording, open_recording
+from kinestream.producers.recordings import Choices, RecordedEpisode, Recording, missing_note, open_recording
 from kinestream.producers.robot import Robot
 from kinestream.schemas.errors import ContractError, RecordingError
 from kinestream.schemas.frames import Float32, Int64
@@ -86,7 +86,7 @@ def publish(
     pace = _pace(speed)
     begun = time.monotonic()
     recordings = [open_recording(path, model, choices) for path in paths]
-    report = PublishReport(notes=[note for recording in recordings if (note := _note(recording))])
+    report = PublishReport(notes=[told for recording in recordings if (told := missing_note(recording, "published"))])
     progress = _Counted(sum(recording.frames for recording in recordings), on_progress)
     sent: list[tuple[Episode, str]] = []
     with _Sender(robot, settings or Settings.from_env(), kafka) as sender:
@@ -198,26 +198,6 @@ def _labels(recorded: RecordedEpisode, skill: str, area: str) -> EpisodeLabels:
         stamp_resolution_ns=recorded.stamp_resolution_ns,
         conversions=list(recorded.conversions),
     )
-
-
-def _note(recording: Recording) -> str:
-    if not recording.missing:
-        return ""
-    return (
-        f"{recording.name} declares {len(recording.declared)} episodes; {len(recording.present)} are there and were"
-        f" published, {len(recording.missing)} are not ({_ranges(recording.missing)})"
-    )
-
-
-def _ranges(numbers: Sequence[int]) -> str:
-    """``3, 60-99``."""
-    runs: list[list[int]] = []
-    for number in numbers:
-        if runs and number == runs[-1][-1] + 1:
-            runs[-1].append(number)
-        else:
-            runs.append([number])
-    return ", ".join(f"{run[0]}-{run[-1]}" if len(run) > 1 else str(run[0]) for run in runs)
 
 
 def _pace(speed: str | float) -> float:

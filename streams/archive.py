@@ -242,7 +242,7 @@ class Archive:
     def _findings(self, day: int, episode_id: str) -> list[JsonDict]:
         names = (
             "finding_id, metric, joint, flag, state, provisional, value, unit, threshold, origin, first_seq, last_seq,"
-            " t_start_ns, t_end_ns, message"
+            " t_start_ns, t_end_ns, message, message_zh"
         )
         sql = (
             f"SELECT * FROM (SELECT {names} FROM findings WHERE stored_day = {{day:Date}} AND"

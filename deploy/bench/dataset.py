@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
@@ -75,7 +75,10 @@ def _write_meta(meta: Path, lengths: list[int], stats: list[dict[str, Any]]) -> 
     meta.mkdir(parents=True, exist_ok=True)
     names = list(known_model(MODEL).joint_names)
     joints = {"dtype": "float32", "shape": [len(names)], "names": names}
-    counters = {name: {"dtype": "int64", "shape": [1], "names": None} for name in ("frame_index", "episode_index", "index", "task_index")}
+    counters = {
+        name: {"dtype": "int64", "shape": [1], "names": None}
+        for name in ("frame_index", "episode_index", "index", "task_index")
+    }
     info = {
         "codebase_version": "v2.1",
         "robot_type": MODEL,
@@ -103,5 +106,5 @@ def _write_meta(meta: Path, lengths: list[int], stats: list[dict[str, Any]]) -> 
     _lines(meta / "episodes_stats.jsonl", stats)
 
 
-def _lines(path: Path, rows: list[Mapping[str, Any]]) -> None:
+def _lines(path: Path, rows: Sequence[Mapping[str, Any]]) -> None:
     path.write_text("".join(json.dumps(row) + "\n" for row in rows))

@@ -12,30 +12,42 @@ from kinestream.producers.intake import declared_channels
 from kinestream.producers.recordings import RecordedEpisode
 from kinestream.schemas.frames import Float32
 from kinestream.schemas.layout import JOINT_CHANNELS, Layout
-from kinestream.streams.judging import judge_for
-from kinestream.streams.quality import Delivery, Finding, Flag, Frames, Judgement
+from kinestream.streams.judging import JUDGES
+from kinestream.streams.quality import Delivery, EpisodeJudge, Finding, Flag, Frames, Judgement
 
-#: Metrics that no file can answer, and why: the rows of a file's judgement read NOT_EVALUATED.
+#: Metrics that no file can answer, and why: their rows read NOT_EVALUATED.
 LIVE_ONLY: Final[Mapping[str, str]] = {
-    "T3": "jitter of arrival: a file was not seen arriving",
-    "T7": "reordering: the frames of a file lie in order",
-    "T9": "latency: a file was not seen arriving",
+    "T3": "arrival jitter: nobody saw the frames of a file arrive",
+    "T7": "reordering: frames of a file lie in one order",
+    "T9": "latency: nobody saw the frames of a file arrive",
     "T10": "clock skew and steps: a file has no broker's clock beside the robot's",
     "O1": "outcome: nobody claims one for a file",
-    "D1": "exact duplicates: a file is not compared with the store",
-    "D2": "near duplicates: a file is not compared with the store",
+    "D1": "exact duplicates: a file is not compared with the stored episodes",
+    "D2": "near duplicates: a file is not compared with the stored episodes",
     "E5": "duration against the task: its statistics are in the store",
     "E7": "start and end pose against the task: its statistics are in the store",
 }
 
 
+@dataclass(frozen=True, slots=True)
+class Bench:
+    """What all episodes of a run are judged by: the skill and rules that override the committed ones, and which
+    metrics ("all" or "core").
+    """
+
+    skill: str = ""
+    #: as ``read_overlays`` gives them
+    overlays: str = ""
+    metrics: str = "all"
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class Judged:
-    """An episode of a recording and what the judge says of it; ``frames`` are the canonical batch it judged."""
+    """A recorded episode, the canonical frames that were judged, by whom, and what was said of them."""
 
     recorded: RecordedEpisode
-    layout: Layout
     frames: Frames
+    judge: EpisodeJudge
     judgement: Judgement
 
     @property
@@ -44,24 +56,30 @@ class Judged:
         return self.judgement.findings
 
     @property
+    def lacking(self) -> tuple[str, ...]:
+        """Of the metrics that could not be answered, those without which the rules assess nothing."""
+        return tuple(metric for metric in self.judge.rules.required if metric in self.not_evaluated)
+
+    @property
     def not_evaluated(self) -> tuple[str, ...]:
         """Ids of metrics that could not be answered."""
         rows = (row for row in self.judgement.metrics if not row.joint and "." not in row.id)
         return tuple(row.id for row in rows if row.flag == Flag.NOT_EVALUATED)
 
 
-def judge_recorded(recorded: RecordedEpisode, skill: str = "") -> Judged:
-    """Judge a whole episode as a worker would that had received all of it; ``skill`` chooses the rules.
+def judge_recorded(recorded: RecordedEpisode, bench: Bench | None = None) -> Judged:
+    """Judge a whole episode as a worker does that has received all of it.
 
-    Its frames are numbered as `publish` numbers them, so that nothing is lost and nothing comes twice (T5, T6 are
-    GOOD); its id is its source. Raises :class:`LayoutError` where its channels contradict each other.
+    Its frames are numbered as `publish` numbers them, so that none is lost and none comes twice (T5 and T6 are GOOD);
+    its id is its source. Raises :class:`LayoutError` where its channels contradict each other.
     """
+    bench = bench or Bench()
     layout, channels = _laid_out(recorded)
     frames = Frames(np.arange(len(recorded), dtype=np.int64), recorded.t_ns, channels)
-    judge = judge_for(_start(recorded, skill), layout)
+    judge = JUDGES[bench.metrics](_start(recorded, bench.skill), layout, overlays=bench.overlays)
     judge.advance(frames)
     delivery = Delivery(len(recorded), len(recorded), status="COMPLETE")
-    return Judged(recorded, layout, frames, judge.final(delivery))
+    return Judged(recorded, frames, judge, judge.final(delivery))
 
 
 def _laid_out(recorded: RecordedEpisode) -> tuple[Layout, dict[str, Float32]]:

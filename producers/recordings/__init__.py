@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from kinestream.producers.recordings.formats import open_recording
-from kinestream.producers.recordings.recording import RecordedEpisode, Recording
+from kinestream.producers.recordings.recording import RecordedEpisode, Recording, missing_note
 from kinestream.producers.recordings.take import Choices
 
-__all__ = ["Choices", "RecordedEpisode", "Recording", "open_recording"]
+__all__ = ["Choices", "RecordedEpisode", "Recording", "missing_note", "open_recording"]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -71,3 +71,24 @@ class Recording(Protocol):
     def __iter__(self) -> Iterator[RecordedEpisode]:
         """The episodes present, in order; raises :class:`RecordingError` at one that cannot be read."""
         ...
+
+
+def missing_note(recording: Recording, done: str) -> str:
+    """That episodes are declared and not there, in a sentence; ``done`` says what was done with the others."""
+    if not recording.missing:
+        return ""
+    return (
+        f"{recording.name} declares {len(recording.declared)} episodes; {len(recording.present)} are there and were"
+        f" {done}, {len(recording.missing)} are not ({_ranges(recording.missing)})"
+    )
+
+
+def _ranges(numbers: Sequence[int]) -> str:
+    """``3, 60-99``."""
+    runs: list[list[int]] = []
+    for number in numbers:
+        if runs and number == runs[-1][-1] + 1:
+            runs[-1].append(number)
+        else:
+            runs.append([number])
+    return ", ".join(f"{run[0]}-{run[-1]}" if len(run) > 1 else str(run[0]) for run in runs)

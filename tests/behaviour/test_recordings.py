@@ -1,8 +1,11 @@
 """Every real recording through the broker and a worker into the store, and back: the values are the source's."""
 
+from dataclasses import asdict
+
 import numpy as np
 import pytest
 
+from kinestream.deploy.judging.judged import LIVE_ONLY, judge_recorded
 from kinestream.producers.publish import publish
 from kinestream.producers.recordings import Choices, open_recording
 from kinestream.streams.archive import Archive
@@ -31,7 +34,7 @@ REAL = {
 
 
 @pytest.mark.recordings
-def test_every_real_recording_is_in_the_store_as_its_source_holds_it(recordings, test_pipeline):
+def test_every_real_recording_is_stored_as_its_source_holds_it_and_judged_as_its_file_is(recordings, test_pipeline):
     test_pipeline.start()
     recorded = {}
     for number, (name, choices) in enumerate(REAL.items()):
@@ -50,3 +53,42 @@ def test_every_real_recording_is_in_the_store_as_its_source_holds_it(recordings,
                 assert frames[channel].tobytes() == expected.tobytes(), (episode.source, channel)
         assert np.array_equal(frames["t_ns"] - frames["t_ns"][0], episode.t_ns - episode.t_ns[0])
         assert list(frames["joints"]) == list(episode.joints)
+        assert same_judgement(archive.episode(episode_id), int(frames["t_ns"][0]), judge_recorded(episode)), (
+            episode.source
+        )
+
+
+def same_judgement(live, live_ns, judged):
+    """A worker's judgement and that of the file: verdict, rules, every row a file can have, every finding."""
+    mine = judged.judgement
+    assert (live["verdict"], live["rule_version"]) == (mine.verdict, mine.rule_version)
+    rows = {(m["id"], m["joint"] or ""): m for m in live["metrics"]}
+    assert rows.keys() == {(m.id, m.joint) for m in mine.metrics}
+    for row in mine.metrics:
+        if row.id.partition(".")[0] in LIVE_ONLY:
+            assert row.flag == "NOT_EVALUATED", row.id
+            continue
+        other = rows[row.id, row.joint]
+        assert (other["flag"], other["unit"]) == (row.flag, row.unit), row
+        assert other["value"] is None if np.isnan(row.value) else other["value"] == pytest.approx(row.value, rel=1e-9)
+    start_ns = int(judged.recorded.t_ns[0])
+    assert shown(live["findings"], live_ns) == shown([asdict(f) for f in judged.findings], start_ns)
+    return True
+
+
+def shown(findings, start_ns):
+    """Findings without their ids, which hold the episode's; stamps from the episode's first."""
+    names = ("metric", "joint", "flag", "unit", "origin", "first_seq", "last_seq", "message", "message_zh")
+    told = [
+        (
+            *(one[name] or "" for name in names),
+            *(
+                None if value is None or np.isnan(value) else float(f"{value:.9g}")
+                for value in (one["value"], one["threshold"])
+            ),
+            one["t_start_ns"] - start_ns,
+            one["t_end_ns"] - start_ns,
+        )
+        for one in findings
+    ]
+    return sorted(told)
