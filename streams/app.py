@@ -110,6 +110,7 @@ async def _make_worker() -> Worker:
         caught_up_since=lambda key, offset: app.consumer.caught_up_since(TP(*key), offset),
         membership=lambda: Membership(app.consumer.generation, app.consumer.confirmed_since()),
         guarded=guarded,
+        hold_back=lambda key, held: app.consumer.hold_back(TP(*key), held),
     )
 
 

@@ -12,6 +12,7 @@ from kinestream.schemas.errors import BrokerError
 from kinestream.streams.assembly.partition import PartitionAssembler
 from kinestream.streams.assembly.values import Place
 from kinestream.streams.decoding import Decoder
+from kinestream.streams.inbox import Inbox
 from kinestream.streams.outlet import Outlet
 from kinestream.streams.transport.fetch import Fetch
 
@@ -61,7 +62,13 @@ class Assigned:
     """One partition under one assignment, and what the edge knows of it."""
 
     def __init__(
-        self, place: Place, assembler: PartitionAssembler, decoder: Decoder, ownership: Ownership, outlet: Outlet
+        self,
+        place: Place,
+        assembler: PartitionAssembler,
+        decoder: Decoder,
+        ownership: Ownership,
+        outlet: Outlet,
+        hold_back: Callable[[bool], None] | None = None,
     ) -> None:
         self.place = place
         self.assembler = assembler
@@ -70,8 +77,7 @@ class Assigned:
         self.outlet = outlet
         self.ready = asyncio.Event()
         self.lock = asyncio.Lock()
-        #: fetches handed to us; one waits while another is worked on
-        self.fetches: asyncio.Queue[Fetch] = asyncio.Queue(maxsize=1)
+        self.fetches: Inbox[Fetch] = Inbox(hold_back)
         self.task: asyncio.Task[Any] | None = None
         #: judges what was stored before the assignment
         self.catching_up: asyncio.Task[Any] | None = None

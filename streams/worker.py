@@ -57,6 +57,7 @@ class Worker:
         caught_up_since: Callable[[Key, int], float],
         membership: Callable[[], Membership],
         guarded: Callable[[str, Callable[[], Coroutine[Any, Any, None]]], Coroutine[Any, Any, Any]],
+        hold_back: Callable[[Key, bool], None] | None = None,
     ) -> None:
         self.settings = settings
         self.store = store
@@ -73,6 +74,8 @@ class Worker:
         self._caught_up_since = caught_up_since
         self._membership = membership
         self._guarded = guarded
+        #: told which partitions take nothing now; without it one that waits makes all wait
+        self._hold_back = hold_back
         self.retry = Retry()
         self._lookups = Lookups(store, self.retry)
         self._recovery = Recovery(store, announcer, self.retry)
@@ -116,7 +119,8 @@ class Worker:
         live = place.topic == topic_name(FRAMES, self.settings.tenant)
         assembler = PartitionAssembler(place, Deadlines.of(self.settings), self._judge_for, live_lane=live)
         ownership = Ownership(generation, self._membership, self.settings.session_s)
-        one = Assigned(place, assembler, self._decoders[key[0]], ownership, self.announcer.outlet(place))
+        hold_back = partial(self._hold_back, key) if self._hold_back else None
+        one = Assigned(place, assembler, self._decoders[key[0]], ownership, self.announcer.outlet(place), hold_back)
         self.assigned[key] = one
         return one
 
@@ -129,8 +133,7 @@ class Worker:
                 for task in (one.task, one.catching_up):
                     if task is not None:
                         task.cancel()
-                while not one.fetches.empty():  # else a fetch that waits for its turn would hold up all partitions
-                    one.fetches.get_nowait()
+                one.fetches.close()  # else a fetch that waits for its turn would hold up all partitions
         async with self._drained:
             self._drained.notify_all()
 
@@ -150,13 +153,13 @@ class Worker:
         one = self.assigned.get((fetch.tp.topic, fetch.tp.partition))
         if one is None or one.generation != fetch.generation:
             return  # fetched under an earlier assignment: its owner reads it again
-        await one.fetches.put(fetch)
+        await one.fetches.offer(fetch)
         await self._until_drained()
 
     async def _work(self, one: Assigned) -> None:
         """One partition's fetches, in order: while one waits for the store's answer, other partitions go on."""
         while True:
-            fetch = await one.fetches.get()
+            fetch = await one.fetches.take()
             records = await self._decode(one, fetch)
             live = fetch.high_watermark - fetch.end < CAUGHT_UP
             async with one.lock:

@@ -67,6 +67,11 @@ class Consumer(faust_consumer.Consumer):
         holding = self._holding(tp)
         return holding is not None and holding.generation == generation
 
+    def hold_back(self, tp: TP, held: bool) -> None:
+        """Fetch no more of ``tp``, whose agent takes nothing now, until told otherwise; the others go on."""
+        if self._reader is not None:
+            self._reader.hold_back(TP(*tp), held)
+
     def caught_up_since(self, tp: TP, next_offset: int) -> float:
         """When (monotonic seconds) the broker was last asked and had nothing after ``next_offset``; -1 = never.
 

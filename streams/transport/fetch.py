@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -54,6 +54,21 @@ class Packed:
 
     def headers(self) -> None:
         """Nobody knows."""
+
+
+def cut(records: list[Any], most: int) -> Iterable[tuple[list[Any], int]]:
+    """Parts of at most ``most`` bytes (or one record) with their sizes."""
+    part: list[Any] = []
+    size = 0
+    for record in records:
+        length = len(record.value() or b"")
+        if part and size + length > most:
+            yield part, size
+            part, size = [], 0
+        part.append(record)
+        size += length
+    if part:
+        yield part, size
 
 
 class FetchSchema(faust.Schema):

@@ -19,7 +19,7 @@ from faust.types import TP
 from kinestream.schemas.errors import BrokerError, SettingError
 from kinestream.streams.transport.asking import Asking, offsets_at
 from kinestream.streams.transport.commits import Commits, generation_of
-from kinestream.streams.transport.fetch import Fetch, Packed
+from kinestream.streams.transport.fetch import Fetch, Packed, cut
 from kinestream.streams.transport.holding import Holding, Holdings
 from kinestream.streams.transport.identity import WATCH_S, Identity, known_partitions
 from kinestream.streams.transport.joining import Joining
@@ -77,6 +77,9 @@ class LogReader:
         self._thread = threading.Thread(target=self._run, name="log-reader", daemon=True)
         self.stopping = threading.Event()
         self._room = threading.Condition()
+        #: partitions whose agents take nothing now, and those of them that are not fetched
+        self._held_back: set[TP] = set()
+        self._paused: set[TP] = set()
         #: bytes handed over that no agent has taken yet
         self.waiting_bytes = 0
         self._handed_s = 0.0
@@ -109,6 +112,10 @@ class LogReader:
         with self._room:
             self.waiting_bytes -= size
             self._room.notify()
+
+    def hold_back(self, tp: TP, held: bool) -> None:
+        """Fetch no more of ``tp`` until told otherwise, or until it goes elsewhere; the others go on."""
+        (self._held_back.add if held else self._held_back.discard)(tp)
 
     def commit(self, offsets: Mapping[TP, int]) -> Future[bool]:
         """True once the broker has exactly these offsets; False if not, or if the partitions are no longer ours."""
@@ -166,12 +173,27 @@ class LogReader:
 
     def _let_go_of_all(self) -> None:
         self._commits.forget()
-        gone = set(self.holdings)
-        self.holdings.clear()
+        self._let_go(set(self.holdings))
+
+    def _let_go(self, gone: set[TP]) -> None:
+        for tp in gone:
+            self.holdings.pop(tp, None)
         if gone:
             self._revoked(gone)
+        self._held_back -= gone
+        self._paused -= gone
+
+    def _pause(self, client: Consumer) -> None:
+        """Fetch what is not held back, and nothing else."""
+        held = self._held_back & self.holdings.keys()
+        if held == self._paused:
+            return
+        client.pause([TopicPartition(*tp) for tp in held - self._paused])
+        client.resume([TopicPartition(*tp) for tp in self._paused - held])
+        self._paused = held
 
     def _read(self, client: Consumer) -> None:
+        self._pause(client)
         first = client.poll(_POLL_S)
         self._commits.pump(client)
         if first is None:
@@ -191,7 +213,7 @@ class LogReader:
             # A pause or a new start may repeat what was read before.
             records = [one for one in records if one.offset() >= holding.position]
             end = client.get_watermark_offsets(TopicPartition(*tp), cached=True)[1]
-            for part, size in _cut(records, self._joining.fetch_bytes):
+            for part, size in cut(records, self._joining.fetch_bytes):
                 holding.handed = part[-1].offset() + 1
                 holding.newest_ms = part[-1].timestamp()[1]
                 holding.end = max(holding.end, holding.handed, end)
@@ -238,6 +260,7 @@ class LogReader:
                 self._hand_on(client, [message])
         if paused := paused & set(self.holdings):
             client.resume([TopicPartition(*tp) for tp in paused])
+        self._paused -= paused
 
     # -- the group ------------------------------------------------------------
 
@@ -260,9 +283,7 @@ class LogReader:
             return  # of one that was fenced, and is being closed
         gone = {TP(one.topic, one.partition) for one in partitions}
         if not self.stopping.is_set():  # the last commit needs them, and the worker has let go of them
-            for tp in gone:
-                self.holdings.pop(tp, None)
-            self._revoked(gone)
+            self._let_go(gone)
         client.incremental_unassign(partitions)
 
     def _on_lost(self, client: Consumer, partitions: list[TopicPartition]) -> None:
@@ -324,6 +345,7 @@ class LogReader:
         if start is not None:
             client.incremental_unassign([place])
             client.incremental_assign([TopicPartition(*tp, start.offset)])
+            self._paused.discard(tp)
             holding.start, holding.handed = start.offset, -1
 
     # -- trouble --------------------------------------------------------------
@@ -337,6 +359,7 @@ class LogReader:
         at = max(message.offset(), holding.position, before[-1].offset() + 1 if before else 0)
         client.incremental_unassign([TopicPartition(*tp)])
         client.incremental_assign([TopicPartition(*tp, at + 1)])
+        self._paused.discard(tp)
         newest_ms = before[-1].timestamp()[1] if before else holding.newest_ms
         return Packed(at, max(newest_ms, 0), message.error().str())
 
@@ -367,18 +390,3 @@ class LogReader:
         if self._away:
             log.warning("over: the log is read again")
         self._away = False
-
-
-def _cut(records: list[Any], most: int) -> Iterable[tuple[list[Any], int]]:
-    """Parts of at most ``most`` bytes (or one record) with their sizes."""
-    part: list[Any] = []
-    size = 0
-    for record in records:
-        length = len(record.value() or b"")
-        if part and size + length > most:
-            yield part, size
-            part, size = [], 0
-        part.append(record)
-        size += length
-    if part:
-        yield part, size
