@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any, Final
 
@@ -17,11 +17,12 @@ from kinestream.schemas.codec import Codec
 from kinestream.schemas.errors import FencedError, RefusedError
 from kinestream.streams.announce import Announcer
 from kinestream.streams.assembly.partition import Due
-from kinestream.streams.assembly.values import BlockRow, Closed, FindingChange, JournalRow, JsonDict
+from kinestream.streams.assembly.values import BlockRow, Closed, FindingChange, JournalRow, JsonDict, TakeRow
 from kinestream.streams.assigned import Assigned
 from kinestream.streams.dead_letters.sending import Bag
 from kinestream.streams.inserting import Inserts, Owned, Subject
 from kinestream.streams.messages import Message
+from kinestream.streams.quality import Print, Shelf, Twins, twins_of
 from kinestream.streams.retrying import Retry, line
 from kinestream.streams.store import tables
 from kinestream.streams.store.store import Store, ranked
@@ -38,15 +39,21 @@ class Flush:
     def __init__(self, store: Store, announcer: Announcer, retry: Retry) -> None:
         self._store, self._announcer, self._retry = store, announcer, retry
         self._inserts = Inserts(store, retry)
+        #: what each closing episode repeats, None = it was not looked for; and the takes of this round
+        self._twins: dict[Subject, Twins | None] = {}
+        self._shelf = Shelf()
         #: why nothing more is done for an episode in this round
         self.failed: dict[Subject, str] = self._inserts.refused
 
     async def durable(self, due: Sequence[Owned[Due]]) -> None:
         """Dead letters; journal, then blocks, live findings and robots; then each ``due`` is confirmed.
 
+        Meanwhile the store is asked what the episodes repeat that close and need no rows for it.
+
         Rows of episodes that failed are no part of it: they stay due, and hold the watermark back.
         """
-        await asyncio.gather(self._bury(due), self._rows(due))
+        closing = [(one, episode_id) for one, d in due for episode_id in d.closing]
+        await asyncio.gather(self._bury(due), self._rows(due), self._look(_clean(closing)))
         for one, d in due:
             if not one.ownership.lost:
                 self._confirm(one, d)
@@ -80,7 +87,10 @@ class Flush:
         """Seal, store and announce; an episode that is dirty is judged again from its stored blocks."""
         sealed = await self._seal_all(closing)
         await self._quarantine([(one, closed) for one, closed in sealed if closed.rewind])
-        await self._findings([(one, change) for one, closed in sealed for change in closed.findings])
+        await asyncio.gather(
+            self._findings([(one, change) for one, closed in sealed for change in closed.findings]),
+            self._takes([(one, row) for one, closed in sealed for row in closed.takes]),
+        )
         outbox = [(one, row) for one, closed in sealed if (row := self._outbox(one, closed)) is not None]
         await self._journal(outbox)
         await self._announce(outbox)
@@ -99,18 +109,35 @@ class Flush:
     async def _seal_all(self, closing: Sequence[Owned[str]]) -> list[Owned[Closed]]:
         """Those that need no rows first; then the dirty ones, whose rows come while those before are judged."""
         dirty = [(one, i) for one, i in closing if one.assembler.episodes[i].dirty]
-        clean = [(one, i) for one, i in closing if not one.assembler.episodes[i].dirty]
+        clean = _clean(closing)
+        await self._look(clean)
         sealed = [self._seal(one, i, None) for one, i in clean]
         reading = None
         for some in [*_batches(dirty), []]:
             following = asyncio.create_task(self._read(some))
             if reading is not None:
                 batch, rows = await reading
+                await self._look(batch, rows)
                 for one, episode_id in batch:
                     sealed.append(self._seal(one, episode_id, rows.get(episode_id, [])))
                     await asyncio.sleep(0)  # each takes its milliseconds: records of other episodes come between
             reading = following
         return [(one, closed) for one, closed in sealed if closed is not None]
+
+    async def _look(self, closing: Sequence[Owned[str]], rows: Mapping[str, Sequence[BlockRow]] | None = None) -> None:
+        """Ask once, for all not looked at yet, which stored takes they may repeat; then compare, earliest first."""
+        takes: dict[Subject, Print] = {}
+        for one, episode_id in closing:
+            if not one.ownership.lost and (one, episode_id) not in self._twins:
+                take = _print(one, episode_id, (rows or {}).get(episode_id, []))
+                if take is not None:
+                    takes[one, episode_id] = take
+        stored = await self._retry.call("look for twins", self._store.alike, list(takes.values())) if takes else []
+        for (one, episode_id), take in sorted(takes.items(), key=lambda item: item[1].order):
+            rules = one.assembler.episodes[episode_id].frontier.judge.rules
+            twins = self._twins[one, episode_id] = twins_of(take, [*stored, *self._shelf.like(take)], rules)
+            if not twins.covered:
+                self._shelf.add(take)
 
     async def _read(self, batch: Sequence[Owned[str]]) -> tuple[Sequence[Owned[str]], dict[str, list[BlockRow]]]:
         episodes = [one.assembler.episodes[i] for one, i in batch if not one.ownership.lost]
@@ -124,7 +151,7 @@ class Flush:
         if one.ownership.lost:
             return one, None
         try:
-            return one, one.assembler.seal(episode_id, rows)
+            return one, one.assembler.seal(episode_id, rows, self._twins.get((one, episode_id)))
         except Exception as problem:  # a metric that fails on this episode; its neighbours go on
             log.exception("cannot close episode %s", episode_id)
             self.failed[one, episode_id] = repr(problem)
@@ -218,6 +245,11 @@ class Flush:
                 self._retry.call("announce findings", self._announcer.publish, messages),
             )
 
+    async def _takes(self, rows: Sequence[Owned[TakeRow]]) -> None:
+        owned = [(one, (one.generation, row)) for one, row in rows]
+        # An episode is closed though none can find it: what is refused here is told, and gone.
+        await Inserts(self._store, self._retry).insert("takes", tables.takes, owned, lambda row: str(row[1].take))
+
     def _blocks_table(self, rows: Sequence[BlockRow]) -> Any:
         return tables.frame_blocks(rows, self._store.scratch)  # rounds never overlap: one table at a time
 
@@ -226,6 +258,19 @@ def weight(one: Assigned, episode_id: str) -> int:
     """Blocks that closing an episode reads from the store."""
     episode = one.assembler.episodes[episode_id]
     return len(episode.all_blocks()) if episode.dirty else 0
+
+
+def _clean(closing: Sequence[Owned[str]]) -> list[Owned[str]]:
+    """Those that need no rows."""
+    return [(one, i) for one, i in closing if i in one.assembler.episodes and not one.assembler.episodes[i].dirty]
+
+
+def _print(one: Assigned, episode_id: str, rows: Sequence[BlockRow]) -> Print | None:
+    try:
+        return one.assembler.look(episode_id, rows)
+    except Exception:  # sealing it fails as well, and says so
+        log.debug("cannot look at episode %s", episode_id, exc_info=True)
+        return None
 
 
 def _batches(closing: Sequence[Owned[str]]) -> list[list[Owned[str]]]:

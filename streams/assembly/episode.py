@@ -9,7 +9,7 @@ from typing import Any, Final
 
 import numpy as np
 
-from kinestream.schemas.content_hash import BLOCK, TIME, leaf
+from kinestream.schemas.content_hash import BLOCK, TIME, HashedBlock, leaf
 from kinestream.schemas.frames import FrameChunk
 from kinestream.schemas.layout import Layout
 from kinestream.streams.assembly.block import Block, StoredBlock
@@ -70,6 +70,8 @@ class Episode:
         self.closed_ms = -1
         self.history = History()
         self.sealed: Closed | None = None
+        #: closing: its blocks for the hashes, from the moment its judge has seen all frames
+        self.hashed: list[HashedBlock] | None = None
         #: broker time of the last late record of a reopened episode
         self.late_ms = -1
         #: first offset whose effect waits for a journal row; -1 = none

@@ -21,7 +21,7 @@ from kinestream.streams.assembly.intake import Intake, JudgeFor
 from kinestream.streams.assembly.journal import rebuild, tombstone
 from kinestream.streams.assembly.loading import put_back
 from kinestream.streams.assembly.lookup import Lookup, freed_blocks
-from kinestream.streams.assembly.seal import seal
+from kinestream.streams.assembly.seal import look, seal
 from kinestream.streams.assembly.timetable import Timetable
 from kinestream.streams.assembly.unmarked import Stream, is_stream
 from kinestream.streams.assembly.values import (
@@ -36,6 +36,7 @@ from kinestream.streams.assembly.values import (
     LogRecord,
     Place,
 )
+from kinestream.streams.quality import Print, Twins
 
 __all__ = ["Due", "PartitionAssembler"]
 
@@ -293,14 +294,19 @@ class PartitionAssembler:
             if not episode.commanded and all(block.durable for block in episode.blocks.values()):
                 self._flight.pop(episode.id)
 
-    def seal(self, episode_id: str, rows: Sequence[BlockRow] | None) -> Closed | None:
+    def look(self, episode_id: str, rows: Sequence[BlockRow] | None) -> Print | None:
+        """What a closing episode is to be compared with others by, None = with none; a dirty one needs its ``rows``."""
+        return look(self.episodes[episode_id], rows, self.judge_for)
+
+    def seal(self, episode_id: str, rows: Sequence[BlockRow] | None, twins: Twins | None = None) -> Closed | None:
         """The closed episode, or None where nothing differs from its last revision; a dirty one needs its ``rows``.
 
-        Asked again, it gives the same. What it raises is a failure of this episode: ``failed``, and no ``announced``.
+        ``twins``: what it repeats of others. Asked again, it gives the same. What it raises is a failure of this
+        episode: ``failed``, and no ``announced``.
         """
         episode = self.episodes[episode_id]
         if episode.sealed is None:
-            episode.sealed = seal(episode, rows, self.place, self.judge_for, self._versions)
+            episode.sealed = seal(episode, rows, self.place, self.judge_for, self._versions, twins)
         return episode.sealed
 
     def announced(self, episode_id: str) -> None:

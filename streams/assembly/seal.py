@@ -19,6 +19,7 @@ from kinestream.streams.assembly.episode import Episode, History
 from kinestream.streams.assembly.findings import conflict_of_ids, final_changes
 from kinestream.streams.assembly.frontier import frames_of_row
 from kinestream.streams.assembly.journal import facts_of, journal_row
+from kinestream.streams.assembly.takes import print_of, take_rows
 from kinestream.streams.assembly.values import (
     COMPLETE,
     CORRUPT,
@@ -29,7 +30,7 @@ from kinestream.streams.assembly.values import (
     JsonDict,
     Place,
 )
-from kinestream.streams.quality import Delivery, EpisodeJudge, Judgement
+from kinestream.streams.quality import Delivery, EpisodeJudge, Judgement, Print, Twins
 
 JudgeFor = Callable[[Mapping[str, Any], Layout], EpisodeJudge]
 
@@ -41,22 +42,45 @@ LABELS: Final = ("tenant", "robot_id", "model_id", "boot_id", "episode_no", "ski
                  "operator", "job", "task")  # fmt: skip
 
 
+def look(episode: Episode, rows: Sequence[BlockRow] | None, judge_for: JudgeFor) -> Print | None:
+    """Have all frames of a closing episode judged, and say what others are to be compared with (None: with nothing).
+
+    ``rows``: all its blocks as stored, needed where it is dirty. Raises as :func:`seal` does.
+    """
+    return None if episode.discarded else print_of(episode, _all_judged(episode, rows, judge_for))
+
+
+def _all_judged(episode: Episode, rows: Sequence[BlockRow] | None, judge_for: JudgeFor) -> list[HashedBlock]:
+    """Its blocks as the hashes need them; a dirty one's judge is made anew. Once: nothing joins a closing episode."""
+    if episode.hashed is None:
+        if episode.dirty:
+            if rows is None:
+                raise ContractError(
+                    f"episode {episode.id} is dirty, but its rows are not given: read them from the store"
+                )
+            rows = _as_known(episode, rows)
+            episode.frontier.judge = _judge_again(episode, rows, judge_for)
+        episode.hashed = _hashed_blocks(episode, rows)
+    return episode.hashed
+
+
 def seal(
-    episode: Episode, rows: Sequence[BlockRow] | None, place: Place, judge_for: JudgeFor, versions: Iterator[int]
+    episode: Episode,
+    rows: Sequence[BlockRow] | None,
+    place: Place,
+    judge_for: JudgeFor,
+    versions: Iterator[int],
+    twins: Twins | None = None,
 ) -> Closed | None:
-    """Close an episode. ``rows``: all its blocks as stored, needed where it is dirty.
+    """Close an episode. ``rows``: as for :func:`look`; ``twins``: what it repeats, None = nobody looked.
 
     Returns None where a reopened episode equals its stored revision (docs/contract.md, "Revisions").
     Raises :class:`ContractError` where a dirty one comes without its rows, and whatever a metric raises.
     """
     if episode.discarded:
         return _discarded(episode, place, versions)
-    if episode.dirty:
-        if rows is None:
-            raise ContractError(f"episode {episode.id} is dirty, but its rows are not given: read them from the store")
-        rows = _as_known(episode, rows)
-        episode.frontier.judge = _judge_again(episode, rows, judge_for)
-    digest = content_hash(episode.layout.widths, _hashed_blocks(episode, rows), episode.n_total)
+    hashed_blocks = _all_judged(episode, rows, judge_for)
+    digest = content_hash(episode.layout.widths, hashed_blocks, episode.n_total)
     claimed = episode.end.value["content_hash"] if episode.end else None
     status = episode.closing_status
     if status == COMPLETE and claimed is not None and claimed != digest:
@@ -76,12 +100,14 @@ def seal(
         _outcome(episode),
         "robot" if episode.end else "",
     )
-    judgement = episode.frontier.judge.final(delivery)
+    judgement = episode.frontier.judge.final(delivery, twins)
     judgement = replace(judgement, findings=conflict_of_ids(episode) + judgement.findings)
     compared = _compared(episode, status, digest, judgement)
     if compared == episode.history.compared:
         return None
-    return _Sealing(episode, place, status, digest, claimed == digest, missing, judgement, compared).closed(versions)
+    takes = take_rows(episode, episode.history.revision + 1, print_of(episode, hashed_blocks), twins)
+    sealing = _Sealing(episode, place, status, digest, claimed == digest, missing, judgement, compared)
+    return replace(sealing.closed(versions), takes=tuple(takes))
 
 
 def _discarded(episode: Episode, place: Place, versions: Iterator[int]) -> Closed:
@@ -90,7 +116,9 @@ def _discarded(episode: Episode, place: Place, versions: Iterator[int]) -> Close
     missing: list[tuple[int, int]] = []
     status = episode.closing_status
     compared = _compared(episode, status, "", judgement)
-    return _Sealing(episode, place, status, "", False, missing, judgement, compared).closed(versions)
+    takes = take_rows(episode, episode.history.revision + 1, None, None)
+    sealing = _Sealing(episode, place, status, "", False, missing, judgement, compared)
+    return replace(sealing.closed(versions), takes=tuple(takes))
 
 
 def missing_ranges(episode: Episode) -> list[tuple[int, int]]:

@@ -6,6 +6,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final, TypeAlias
 
+import numpy as np
+from numpy.typing import NDArray
+
 from kinestream.schemas.frames import Float32, Int64
 from kinestream.schemas.reasons import DeadLetterReason
 from kinestream.schemas.settings import Settings
@@ -158,6 +161,25 @@ class Loaded:
     end: Word | None = None
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class TakeRow:
+    """One row of ``takes``, as schemas/clickhouse declares them; ``signature`` int16 (32 J,), poses float32 (J,)."""
+
+    bucket: int
+    started_ms: int
+    take: int
+    revision: int
+    kind: str
+    gone: bool = False
+    episode_id: str = ""
+    digest: str = ""
+    seconds: float = 0.0
+    signature: NDArray[np.int16] = field(default_factory=lambda: np.empty(0, np.int16))
+    metrics: Mapping[str, float] = field(default_factory=dict)
+    start_pose: Float32 = field(default_factory=lambda: np.empty(0, np.float32))
+    end_pose: Float32 = field(default_factory=lambda: np.empty(0, np.float32))
+
+
 @dataclass(frozen=True, slots=True)
 class FindingChange:
     """A finding that was raised, updated or cleared; ``revision`` 0 while the episode is open."""
@@ -176,6 +198,7 @@ class Closed:
 
     ``schema_ids``: of its records, for the event's fingerprints. ``rewind``: where its status is QUARANTINED, the
     first and the last offset between which its raw records are to be found and dead-lettered before anything else.
+    ``takes``: what it leaves for other episodes to find.
     """
 
     episode_id: str
@@ -186,6 +209,7 @@ class Closed:
     record: str = "EpisodeCompleted"
     schema_ids: tuple[int, ...] = ()
     rewind: tuple[int, int] | None = None
+    takes: tuple[TakeRow, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

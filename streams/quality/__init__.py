@@ -16,6 +16,7 @@ from kinestream.streams.quality.model import (
     finding_id,
 )
 from kinestream.streams.quality.rules import BUILTIN, Rules
+from kinestream.streams.quality.twins import Print, Shelf, Twins, twins_of
 from kinestream.streams.quality.verdict import Verdict
 
 __all__ = [
@@ -31,7 +32,11 @@ __all__ = [
     "LampBook",
     "MetricValue",
     "Origin",
+    "Print",
     "Rules",
+    "Shelf",
+    "Twins",
     "Verdict",
     "finding_id",
+    "twins_of",
 ]

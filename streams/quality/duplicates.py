@@ -75,6 +75,6 @@ def near_duplicates(one: Signature, other: Signature, rules: Rules) -> bool:
     return cosine >= rules.near_cosine * (1 - SLACK) and ratio >= rules.near_duration * (1 - SLACK)
 
 
-def exact_duplicates(content_hash: str, other: str) -> bool:
-    """D1 exact duplicate: equal content hashes (docs/contract.md), which hold every value and relative stamp."""
-    return bool(content_hash) and content_hash == other
+def exact_duplicates(digest: str, other: str) -> bool:
+    """D1 exact duplicate: equal hashes over positions and commands by frame number; stamps may differ (a re-upload)."""
+    return bool(digest) and digest == other

@@ -12,6 +12,7 @@ from kinestream.streams.quality.activity import length_finding, length_value
 from kinestream.streams.quality.arrival import Arrivals
 from kinestream.streams.quality.board import Board
 from kinestream.streams.quality.delivery import conflict_finding, delivery_values, loss_finding
+from kinestream.streams.quality.duplicates import Signature
 from kinestream.streams.quality.jumps import Jumps
 from kinestream.streams.quality.limits import ANYWHERE, Limits
 from kinestream.streams.quality.missing import Missing
@@ -31,6 +32,7 @@ from kinestream.streams.quality.rules import BUILTIN, Rules
 from kinestream.streams.quality.scratch import LARGEST, Bench, Workshop, workshop
 from kinestream.streams.quality.timing import Timing
 from kinestream.streams.quality.timing_metrics import timing_findings, timing_values
+from kinestream.streams.quality.twins import Twins, twin_findings, twin_values
 from kinestream.streams.quality.verdict import verdict_of, worst_first
 
 
@@ -157,10 +159,19 @@ class EpisodeJudge:
         further = [f for f in self._board.findings(span, live) if f.metric != "I9" or f.joint not in jumps]
         return found + [replace(finding, value=settled(finding.value)) for finding in further]
 
-    def final(self, delivery: Delivery) -> Judgement:
-        """The judgement of the whole episode; metrics come whole first, then the joints that are not GOOD."""
+    @property
+    def signature(self) -> Signature | None:
+        """What D2 compares; None where nothing moved, or not all metrics are asked for."""
+        return None if self._board is None else self._board.signature(self.span)
+
+    def final(self, delivery: Delivery, twins: Twins | None = None) -> Judgement:
+        """The judgement of the whole episode; metrics come whole first, then the joints that are not GOOD.
+
+        ``twins``: what it repeats; None = nobody looked, and D1 and D2 are NOT_EVALUATED.
+        """
         context, rules, span = self.context, self.rules, self.span
         found = self._findings(delivery, live=False) + length_finding(context, rules, span)
+        found += twin_findings(context, rules, span, twins)
         by_metric: dict[str, list[Finding]] = {}
         for finding in worst_first(found):
             by_metric.setdefault(finding.metric, []).append(finding)
@@ -173,6 +184,7 @@ class EpisodeJudge:
         metrics += self._jumps.values(context, span, by_metric.get("I8", []))
         if self._board is not None:
             metrics += [replace(row, value=settled(row.value)) for row in self._board.values(span, by_metric)]
+            metrics += twin_values(twins)
         # how frames were delivered is in the rows alone: the same frames have the same findings and verdict
         verdict = verdict_of(metrics, delivery.status, rules)
         if self._board is not None:

@@ -21,7 +21,10 @@ from kinestream.schemas.content_hash import BLOCK
 from kinestream.schemas.errors import RefusedError, StoreError
 from kinestream.schemas.layout import JOINT_CHANNELS
 from kinestream.schemas.settings import Settings
+from kinestream.streams.assembly.takes import UNIT
 from kinestream.streams.assembly.values import BlockRow, JournalRow, Loaded, Place, Word
+from kinestream.streams.quality.duplicates import Signature
+from kinestream.streams.quality.twins import SHARED, Print, sought_keys
 from kinestream.streams.store.client import connect, is_passing
 from kinestream.streams.store.tables import Scratch
 
@@ -34,6 +37,9 @@ _OUTLINE = (
     " t_ns, broker_ms, leaf_names, leaves"
 )
 _BLOCK = f"{_OUTLINE}, position, velocity, effort, command, channel_names, channel_values"
+#: Takes asked about in one query, and takes of one bucket that are looked at: more there repeat each other.
+_ASKED: Final = 32
+_FILED: Final = 256
 #: Where an episode's blocks are: stored_day, robot_id, episode_id.
 Key = tuple[int, str, str]
 
@@ -93,6 +99,30 @@ class Store:
             " ORDER BY version DESC LIMIT 1 BY episode_id"
         )
         return [_loaded(row, codec) for row in self.query(sql, {"ids": list(episode_ids)})]
+
+    def alike(self, takes: Sequence[Print]) -> list[Print]:
+        """Stored takes that any of these may repeat: filed under its values, or under several of its bands."""
+        found: list[Print] = []
+        for tenant in sorted({take.tenant for take in takes}):
+            own = [take for take in takes if take.tenant == tenant]
+            for first in range(0, len(own), _ASKED):
+                found += self._alike(tenant, own[first : first + _ASKED])
+        return found
+
+    def _alike(self, tenant: str, takes: Sequence[Print]) -> list[Print]:
+        # Numbers in the text: as parameters they would go into the URL, which is too short for them.
+        keys = ",".join(str(key) for take in takes for key in sought_keys(take))
+        sql = (
+            "SELECT episode_id, started_ms, digest, seconds, signature FROM (SELECT * FROM takes WHERE bucket IN ("
+            f"SELECT take FROM (SELECT take, bucket, kind FROM takes WHERE bucket IN ({keys}) LIMIT {_FILED} BY bucket)"
+            f" GROUP BY take HAVING uniqExact(bucket) >= {SHARED} OR has(groupUniqArray(kind), 'exact'))"
+            " AND kind = 'take' ORDER BY version DESC LIMIT 1 BY take) WHERE NOT gone"
+        )
+        return [
+            Print(tenant, (row["started_ms"], row["episode_id"].decode()), row["digest"].decode(),
+                  Signature(np.array(row["signature"]) / UNIT, row["seconds"]))
+            for row in self.query(sql, {})
+        ]  # fmt: skip
 
     def term(self, place: Place) -> int:
         """The highest term under which anything was journalled of a partition; 0 = nothing was."""

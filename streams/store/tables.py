@@ -12,7 +12,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from kinestream.schemas.layout import JOINT_CHANNELS
-from kinestream.streams.assembly.values import BlockRow, FindingChange, JournalRow, Place
+from kinestream.streams.assembly.values import BlockRow, FindingChange, JournalRow, Place, TakeRow
 
 # pyarrow loads the rest of itself at its first conversion: better now than in the worker's loop.
 pa.array([""])
@@ -154,6 +154,29 @@ def episodes(rows: Sequence[Mapping[str, Any]]) -> pa.Table:
                 [[float("nan") if v is None else v for v in r["metric_values"]] for r in rows], pa.list_(pa.float64())
             ),
             "facts": [json.dumps(r["facts"]) for r in rows],
+        }
+    )
+
+
+def takes(rows: Sequence[tuple[int, TakeRow]]) -> pa.Table:
+    """``takes``: (generation, row) each."""
+    given = [row for _, row in rows]
+    return pa.table(
+        {
+            "bucket": pa.array([r.bucket for r in given], pa.uint64()),
+            "started_ms": pa.array([r.started_ms for r in given], pa.int64()),
+            "take": pa.array([r.take for r in given], pa.uint64()),
+            "version": pa.array([r.revision << 32 | generation for generation, r in rows], pa.uint64()),
+            "kind": [r.kind for r in given],
+            "gone": pa.array([int(r.gone) for r in given], pa.uint8()),
+            "episode_id": [r.episode_id for r in given],
+            "digest": [r.digest for r in given],
+            "seconds": pa.array([r.seconds for r in given], pa.float64()),
+            "signature": _lists([r.signature for r in given], np.int16),
+            "metric_ids": pa.array([list(r.metrics) for r in given], _TEXTS),
+            "metric_values": pa.array([list(r.metrics.values()) for r in given], pa.list_(pa.float64())),
+            "start_pose": _lists([r.start_pose for r in given], np.float32),
+            "end_pose": _lists([r.end_pose for r in given], np.float32),
         }
     )
 

@@ -167,10 +167,10 @@ def test_a_robot_keeps_few_streams():
 class Broken(EpisodeJudge):
     """A judge with a defect that only some episodes meet."""
 
-    def final(self, delivery):
+    def final(self, delivery, twins=None):
         if self.context.nominal_rate_hz == 13:
             raise ZeroDivisionError("13 is no rate")
-        return super().final(delivery)
+        return super().final(delivery, twins)
 
 
 class BrokenLive(EpisodeJudge):
