@@ -9,16 +9,24 @@ _PARTS = re.compile(r"[A-Z]?[a-z]+|[A-Z]+(?![a-z])")
 _SIDES = {"left": "left", "l": "left", "right": "right", "r": "right"}
 #: parts of a body that are no arm
 _BODY = {"hip", "knee", "ankle", "leg", "waist", "torso", "head", "neck", "toe", "wheel", "spine", "body", "chest"}
-_GRIPPER = {"gripper", "finger", "fingers", "thumb", "index", "middle", "ring", "pinky", "little", "jaw", "claw"}
+#: fingers with a name of their own: those of a hand
+_FINGERS = {"thumb", "index", "middle", "ring", "pinky", "little"}
+_GRIPPER = {"gripper", "finger", "fingers", "jaw", "claw"} | _FINGERS
 
 
 def _words(joint: str) -> set[str]:
     return {part.lower() for part in _PARTS.findall(joint)}
 
 
-def is_gripper(name: str) -> bool:
-    """Whether a joint or element opens and closes a hand."""
-    return bool(_words(name) & _GRIPPER)
+def grippers_of(names: Sequence[str]) -> tuple[int, ...]:
+    """Columns of the joints or elements that a trigger opens and closes.
+
+    The fingers of a hand are none: they follow a person's own, which turn back several times a second.
+    """
+    told = [_words(name) & _GRIPPER for name in names]
+    if any(words & _FINGERS for words in told):
+        told = [words - {"finger", "fingers"} for words in told]
+    return tuple(column for column, words in enumerate(told) if words - _FINGERS)
 
 
 def arms_of(joints: Sequence[str]) -> dict[str, tuple[int, ...]]:

@@ -6,7 +6,7 @@ from collections import deque
 
 import numpy as np
 
-from kinestream.streams.quality.arms import is_gripper
+from kinestream.streams.quality.arms import grippers_of
 from kinestream.streams.quality.desk import Batch
 from kinestream.streams.quality.family import Family, Found, rows
 from kinestream.streams.quality.model import (
@@ -75,8 +75,9 @@ class Zigzag:
 class Chatter(Family):
     """S7 gripper chatter: most direction reversals of a gripper in any 1 s; above 2 SUSPECT, above 5 FAIL (a risk).
 
-    The limits are an open checker's. A reversal counts once the joint came back by 2 % of its travel, of its range
-    where that is known. Grippers: joints, and elements of further channels, named so. None: NOT_EVALUATED.
+    The limits are an open checker's. A reversal counts once the joint came back by 2 % of its range, of 1 (rad, m or
+    the unit of its channel) where that is not known. Grippers: joints, and elements of further channels with a unit,
+    named so; the fingers of a hand are none. No gripper: NOT_EVALUATED.
     """
 
     metrics = ("S7",)
@@ -84,15 +85,14 @@ class Chatter(Family):
     def __init__(self, context: Context, rules: Rules) -> None:
         super().__init__(context, rules)
         self._joints: dict[int, Zigzag] = {}
-        for j, name in enumerate(context.joints):
-            if is_gripper(name) and context.measures("position"):
-                reach = float(context.upper[j] - context.lower[j]) if context.model_known else np.nan
-                self._joints[j] = Zigzag(rules.chatter_travel * (reach if reach > 0 else 1.0))
+        for j in grippers_of(context.joints) if context.measures("position") else ():
+            reach = float(context.upper[j] - context.lower[j]) if context.model_known else np.nan
+            self._joints[j] = Zigzag(rules.chatter_travel * (reach if reach > 0 else 1.0))
         self._elements: dict[tuple[str, int], Zigzag] = {}
         for channel, names in context.element_names.items():
-            for k, name in enumerate(names):
-                if is_gripper(name) and "position" in channel:
-                    self._elements[channel, k] = Zigzag(rules.chatter_travel)
+            # without a unit nobody knows how far a gripper goes: 2 % of it would be any noise
+            if "position" in channel and context.channel_units.get(channel):
+                self._elements |= {(channel, k): Zigzag(rules.chatter_travel) for k in grippers_of(names)}
         #: further channels that are read
         self.channels = {channel for channel, _ in self._elements}
 
