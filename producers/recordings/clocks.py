@@ -13,6 +13,9 @@ from kinestream.schemas.frames import Int64
 
 #: Rates people mean, Hz: a measured one near but not at one of them is told.
 _ROUND: Final = np.array([5, 10, 15, 20, 24, 25, 30, 50, 60, 90, 100, 120, 125, 200, 240, 250, 400, 500, 1000.0])
+#: So near a round rate, that one is meant; periods that tell a rate.
+_NEAR: Final = 0.01
+_PERIODS: Final = 10
 #: Of the median period: a longer gap is a stall.
 _STALL: Final = 3.0
 _DAY_NS: Final = 86_400_000_000_000
@@ -66,6 +69,20 @@ def stamp_oddities(clock: Clock, rate_hz: float) -> tuple[str, ...]:
     return (*_period(clock.t_ns, steps, rate_hz), *_stalls(steps), *_order(steps))
 
 
+def usual_rate(clock: Clock) -> float:
+    """Frames a second that a source without a rate means: of its median period, or the round one within 1 % of it.
+
+    0 where its stamps do not tell: fewer than ten periods, or most of them not above 0. Gaps are judged against it.
+    """
+    steps = np.diff(clock.t_ns)
+    median = float(np.median(steps)) if len(steps) >= _PERIODS else 0.0
+    if median <= 0:
+        return 0.0
+    rate = 1e9 / median
+    near = float(_ROUND[np.abs(_ROUND - rate).argmin()])
+    return near if abs(rate / near - 1) < _NEAR else round(rate, 3)
+
+
 def _is_index(clock: Clock, rate_hz: float) -> bool:
     exact = np.arange(len(clock.t_ns)) * (1e9 / rate_hz)
     return bool(np.abs(clock.t_ns - clock.t_ns[0] - exact).max() <= 2 * max(clock.resolution_ns, 1000))
@@ -78,7 +95,7 @@ def _period(t_ns: Int64, steps: Int64, rate_hz: float) -> tuple[str, ...]:
     rate = len(steps) * 1e9 / span
     meant = rate_hz or float(_ROUND[np.abs(_ROUND - rate).argmin()])
     off = abs(rate / meant - 1)
-    if 0.001 < off < (np.inf if rate_hz else 0.01):
+    if 0.001 < off < (np.inf if rate_hz else _NEAR):
         return (f"the period is {1e3 / rate:.2f} ms ({rate:.2f} Hz), not {1e3 / meant:.2f} ms ({meant:g} Hz)",)
     return ()
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 
-from kinestream.producers.recordings.clocks import between, stamp_oddities
+from kinestream.producers.recordings.clocks import between, stamp_oddities, usual_rate
 from kinestream.producers.recordings.damaged import read_or_refused
 from kinestream.producers.recordings.identify import Guess, declared_model, identify, named
 from kinestream.producers.recordings.normalise import Normaliser, joint_names
@@ -59,13 +59,15 @@ class NormalisedRecording:
         done = Normaliser(self._path, self.guess, self._choices).apply(take.signals)
         clock = take.clocks[0]
         apart = [between(clock.t_ns, c.t_ns, c.name, clock.name) for c in take.clocks[1:] if c.absolute]
+        rate = take.rate_hz or usual_rate(clock)
+        usual = [f"nominal rate {rate:g} Hz: of the median period, nobody declares one"] if rate != take.rate_hz else []
         model = [] if self.guess.confidence == 1 else [f"model {self.guess.model_id}: {self.guess.why}"]
         return RecordedEpisode(
             source=take.source,
             model_id=self.guess.model_id,
             joints=done.joints,
             channels=done.channels,
-            nominal_rate_hz=take.rate_hz,
+            nominal_rate_hz=rate,
             t_ns=clock.t_ns,
             stamp_resolution_ns=clock.resolution_ns,
             absolute_time=clock.absolute,
@@ -75,7 +77,7 @@ class NormalisedRecording:
             command=done.signals.get("command"),
             further=done.further,
             labels=take.labels,
-            conversions=(*model, *done.conversions, clock.told, *take.conversions),
+            conversions=(*model, *done.conversions, clock.told, *usual, *take.conversions),
             clocks=tuple(c.name for c in take.clocks),
             oddities=(*take.oddities, *stamp_oddities(clock, take.rate_hz), *filter(None, apart), *done.oddities),
             left_out=take.left_out,
