@@ -60,4 +60,6 @@ def application() -> typer.Typer:
 
 def main() -> None:
     """Entry point of the command ``kinestream``."""
+    from kinestream.streams import lean  # noqa: F401  (before any command loads numpy)
+
     application()(prog_name="kinestream")

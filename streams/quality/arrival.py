@@ -88,10 +88,11 @@ class Arrivals:
 
     def _whole(self) -> Arrivals:
         """With the record that is still open, as a copy: more frames may come."""
+        if self._open is None:
+            return self
         whole = deepcopy(self)
-        if whole._open is not None:
-            seq, t_ns, broker_ns = (np.array([one], np.int64) for one in whole._open)
-            whole._add(seq, t_ns, broker_ns, np.zeros(1, np.intp))
+        seq, t_ns, broker_ns = (np.array([one], np.int64) for one in self._open)
+        whole._add(seq, t_ns, broker_ns, np.zeros(1, np.intp))
         return whole
 
     def _add(self, seq: Integers, t_ns: Integers, broker_ns: Integers, last: NDArray[np.intp]) -> None:
