@@ -238,7 +238,8 @@ class PartitionAssembler:
         self.counts["failures"] += 1
         episode.attempts += 1
         episode.error = error[:ERROR_TEXT]
-        episode.quarantined = episode.attempts >= self.limits.attempts
+        if episode.attempts >= self.limits.attempts and not episode.quarantined:
+            episode.quarantined, episode.sealed = True, None  # what was sealed cannot be announced
         episode.hold(max(self._next_offset, 0))
         for block in episode.blocks.values():
             if not block.durable:
@@ -290,7 +291,7 @@ class PartitionAssembler:
             return
         self._written = {i for i in self._written & self.episodes.keys() if self.episodes[i].free()}
         idle = [e for e in self.episodes.values() if e.reopened and e.late_ms < 0 and e.phase != CLOSING]
-        for episode in idle:  # one that is sealed counts as reopened too, but is not yet announced
+        for episode in idle:
             if not episode.commanded and all(block.durable for block in episode.blocks.values()):
                 self._flight.pop(episode.id)
 
@@ -301,8 +302,8 @@ class PartitionAssembler:
     def seal(self, episode_id: str, rows: Sequence[BlockRow] | None, twins: Twins | None = None) -> Closed | None:
         """The closed episode, or None where nothing differs from its last revision; a dirty one needs its ``rows``.
 
-        ``twins``: what it repeats of others. Asked again, it gives the same. What it raises is a failure of this
-        episode: ``failed``, and no ``announced``.
+        ``twins``: what it repeats of others. Asked again, it gives the same, until it is quarantined. What it raises is
+        a failure of this episode: ``failed``, and no ``announced``.
         """
         episode = self.episodes[episode_id]
         if episode.sealed is None:

@@ -218,16 +218,17 @@ class _Sealing:
         self.reason = _reason(episode)
 
     def closed(self, versions: Iterator[int]) -> Closed:
-        episode = self.episode
+        episode, before = self.episode, self.episode.history
         findings = final_changes(episode, self.judgement, self.revision, self.ended_ms)
-        first = (episode.history.first_closed_ms, episode.history.first_frames)
+        withdrawn = self.status == WITHDRAWN
+        event, row = self._withdrawal() if withdrawn else self._event(), self._row()
+        first = (before.first_closed_ms, before.first_frames)
         if not episode.reopened:
             first = (episode.closed_ms, episode.n_total)
         episode.history = History(self.revision, *first, self.status, self.compared)
-        withdrawn = self.status == WITHDRAWN
-        event, row = self._withdrawal() if withdrawn else self._event(), self._row()
         journal = journal_row(episode, next(versions))
         row["facts"] = self._facts()
+        episode.history = before  # until it is announced nobody may read in the journal that it was
         return Closed(
             episode.id,
             row,

@@ -202,6 +202,44 @@ def test_an_episode_that_fails_three_times_is_quarantined_and_its_neighbours_are
     assert owner.store.in_flight() == []
 
 
+def unannounced(owner, take, log):
+    """An episode is sealed, and its announcement refused."""
+    records = log.append(*take.whole())
+    owner.prepare(records)
+    owner.assembler.process(records, live=True)
+    refuse(owner, take)
+
+
+def refuse(owner, take):
+    due = owner.assembler.take()
+    owner.make_durable(due)
+    owner.assembler.confirm(due)
+    assert due.closing == [take.id]
+    closed = owner.assembler.seal(take.id, None)
+    owner.assembler.failed(take.id, "the store refuses its row")
+    return closed
+
+
+def test_an_episode_whose_announcement_is_refused_three_times_is_quarantined_under_the_same_revision():
+    owner, log, take = Owner(), Log(), Take()
+    unannounced(owner, take, log)
+    again = [refuse(owner, take) for _ in range(2)]
+    assert {(closed.row["status"], closed.row["revision"]) for closed in again} == {("COMPLETE", 1)}
+    owner.flush()
+    assert [(e["status"], e["revision"]) for e in owner.store.events] == [("QUARANTINED", 1)]
+    assert len(owner.store.rewinds) == 1
+    assert owner.store.in_flight() == []
+
+
+def test_what_was_sealed_and_not_announced_is_announced_by_the_next_owner():
+    owner, log, take = Owner(), Log(), Take()
+    unannounced(owner, take, log)
+    owner.make_durable(owner.assembler.take())  # its journal row says what failed, and not that it was closed
+    restart(owner, log)
+    owner.flush()
+    assert [(e["status"], e["revision"]) for e in owner.store.events] == [("COMPLETE", 1)]
+
+
 def test_later_records_of_a_quarantined_episode_are_dead_letters():
     owner, log, bad, _ = quarantined(Broken)
     owner.feed(log.append(bad.chunk(0, 10), bad.mark(3), bad.start(), bad.end()))
