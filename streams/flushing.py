@@ -46,7 +46,7 @@ class Flush:
         self.failed: dict[Subject, str] = self._inserts.refused
 
     async def durable(self, due: Sequence[Owned[Due]]) -> None:
-        """Dead letters; journal, then blocks, live findings and robots; then each ``due`` is confirmed.
+        """Dead letters, journal, blocks, live findings and robots, all at once; then each ``due`` is confirmed.
 
         Meanwhile the store is asked what the episodes repeat that close and need no rows for it.
 
@@ -73,11 +73,11 @@ class Flush:
             await self._retry.call("deliver dead letters", self._announcer.letters.deliver, Bag(letters))
 
     async def _rows(self, due: Sequence[Owned[Due]]) -> None:
-        await self._journal([(one, row) for one, d in due for row in d.journal])
         words = {(w["tenant"], w["robot_id"]): (one, (ms, w)) for one, d in due for ms, w in d.robots}
         blocks = [(one, row) for one, d in due for row in d.blocks]
         robots = Inserts(self._store, self._retry)  # of no episode: what is refused here is gone, the next comes soon
         await asyncio.gather(
+            self._journal([(one, row) for one, d in due for row in d.journal]),
             self._inserts.insert("frame_blocks", self._blocks_table, blocks, lambda row: row.episode_id),
             self._findings([(one, change) for one, d in due for change in d.findings]),
             robots.insert("robot_live", tables.robot_live, list(words.values()), lambda word: str(word[1]["robot_id"])),
@@ -91,9 +91,7 @@ class Flush:
             self._findings([(one, change) for one, closed in sealed for change in closed.findings]),
             self._takes([(one, row) for one, closed in sealed for row in closed.takes]),
         )
-        outbox = [(one, row) for one, closed in sealed if (row := self._outbox(one, closed)) is not None]
-        await self._journal(outbox)
-        await self._announce(outbox)
+        await self._announce([(one, row) for one, closed in sealed if (row := self._outbox(one, closed)) is not None])
         lost_causes = {(one, closed.episode_id) for one, closed in sealed if closed.rewind}
         for one, episode_id in closing:
             if one.ownership.lost:
@@ -158,8 +156,9 @@ class Flush:
             return one, None
 
     async def repeat(self, one: Assigned, outbox: Sequence[JournalRow]) -> None:
-        """After a crash: everything behind journal CLOSED again, byte for byte, then the tombstones."""
-        await self._announce([(one, row) for row in outbox])
+        """After a crash: everything beside and behind journal CLOSED again, byte for byte, then the tombstones."""
+        await self._store_rows([(one, row) for row in outbox])
+        await self._publish_all([(one, row) for row in outbox])
         done = [row for row in outbox if (one, row.episode_id) not in self.failed]
         await self._journal([(one, one.assembler.tombstone(row.episode_id, row.stored_day)) for row in done])
 
@@ -190,11 +189,20 @@ class Flush:
             return None
 
     async def _announce(self, outbox: Sequence[Owned[JournalRow]]) -> None:
-        """Episode rows, then event and receipt of each, in one transaction a partition."""
-        rows = [(one, row) for one, row in outbox if (one, row.episode_id) not in self.failed]
-        await self._inserts.insert("episodes", _episodes_table, [(one, (one, row)) for one, row in rows], _id_of)
+        """Journal CLOSED and episode rows together, then event and receipt of each, in one transaction a partition.
+
+        An episode row that is there without its journal CLOSED is of an episode whose journal says OPEN: whoever
+        loads that closes it again, with the same row.
+        """
+        await asyncio.gather(self._journal(outbox), self._store_rows(outbox))
+        await self._publish_all(outbox)
+
+    async def _store_rows(self, outbox: Sequence[Owned[JournalRow]]) -> None:
+        await self._inserts.insert("episodes", _episodes_table, [(one, (one, row)) for one, row in outbox], _id_of)
+
+    async def _publish_all(self, outbox: Sequence[Owned[JournalRow]]) -> None:
         voices: dict[Assigned, list[JournalRow]] = {}
-        for one, row in rows:
+        for one, row in outbox:
             if (one, row.episode_id) not in self.failed:
                 voices.setdefault(one, []).append(row)
         await asyncio.gather(*(self._publish(one, some) for one, some in voices.items()))

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import date, timedelta
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -180,6 +181,8 @@ class Owner:
         self.dies_after: int | str = -1
         self.steps = 0
         self.term = self.store.next_term()
+        #: of what is sent together, the later named arrives first
+        self.swapped = False
         #: a worker commits once a second, not after every flush
         self.commits = True
         self.assembler = self._assigned()
@@ -188,6 +191,7 @@ class Owner:
         assembler = PartitionAssembler(PLACE, self.limits, self._judge_for, live_lane=self.live_lane)
         for row in self.store.in_flight():
             if row.phase == "CLOSED":
+                self.store.put_episode(row, self.term)
                 self._announce(row)
                 self._put_journal(assembler.tombstone(row.episode_id, row.stored_day))
             else:
@@ -253,16 +257,21 @@ class Owner:
 
     def make_durable(self, due: Due) -> None:
         self.store.dead_letters += due.dead_letters
-        for row in due.journal:
-            self._put_journal(row)
-        if due.journal:
-            self._step("journal")
-        for block in due.blocks:
-            self.store.put_block(block)
-        if due.blocks:
-            self._step("blocks")
+        self._together(
+            ("journal", [partial(self._put_journal, row) for row in due.journal]),
+            ("blocks", [partial(self.store.put_block, block) for block in due.blocks]),
+        )
         self.store.findings += due.findings
         self.store.robots += due.robots
+
+    def _together(self, *inserts: tuple[str, list[Callable[[], None]]]) -> None:
+        """Inserts that are sent at the same time: the owner may die after either."""
+        self.store.together()
+        for name, rows in reversed(inserts) if self.swapped else inserts:
+            for put in rows:
+                put()
+            if rows:
+                self._step(name)
 
     def _close(self, episode_id: str) -> None:
         episode = self.assembler.episodes[episode_id]
@@ -277,14 +286,14 @@ class Owner:
             if closed.rewind:
                 self.store.rewinds.append((episode_id, *closed.rewind))
             outbox = replace(closed.journal, phase="CLOSED", closed=closed.row, event=encoded(closed))
-            self._put_journal(outbox)
-            self._step("outbox")
+            self._together(
+                ("outbox", [partial(self._put_journal, outbox)]),
+                ("episode", [partial(self.store.put_episode, outbox, self.term)]),
+            )
             self._announce(outbox)
         self.assembler.announced(episode_id)
 
     def _announce(self, row: JournalRow) -> None:
-        self.store.put_episode(row, self.term)
-        self._step("episode")
         self.store.announce(f"{row.episode_id}/{row.closed['revision']}", row.event)
         self._step("event")
         self.store.receipts.append(receipt_of(row.closed))

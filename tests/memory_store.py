@@ -46,6 +46,9 @@ class MemoryStore:
         (event,) = self.events
         return event
 
+    def together(self) -> None:
+        """What is written from here to the next call is on its way at the same time."""
+
     def put_block(self, row: BlockRow) -> None:
         self.block_writes += 1
         before = self.blocks.get((row.episode_id, row.block))
@@ -81,8 +84,8 @@ class MemoryStore:
 class LateStore(MemoryStore):
     """What a paused owner writes to: it sees the store as it was, and its writes reach it when it goes on.
 
-    ``through``: so many of its inserts came through before the pause. One insert is on its way then; before the next it
-    finds that it owns nothing. The broker takes no event of it.
+    ``through``: so many of its inserts came through before the pause. Those that are sent together are on their way
+    then; before the next it finds that it owns nothing. The broker takes no event of it.
     """
 
     def __init__(self, store: MemoryStore, through: int) -> None:
@@ -98,10 +101,12 @@ class LateStore(MemoryStore):
             self._insert, self._through = name, self._through - 1
         if self._through >= 0:
             getattr(self._store, name)(*arguments)
-        elif self._late and self._late[0][0] != name:
-            raise Died("not the owner: it asks before each insert")
         else:
             self._late.append((name, arguments))
+
+    def together(self) -> None:
+        if self._late:
+            raise Died("not the owner: it asks before each insert")
 
     def put_block(self, row: BlockRow) -> None:
         self._write("put_block", row)

@@ -50,6 +50,8 @@ class Step:
     blocks: int = 1
     #: the owner is paused at this fetch after so many writes, reads on later, and its writes land after the next steps
     paused_after: int = -1
+    #: of inserts that are sent together the last one arrives first
+    swapped: bool = False
 
 
 steps = st.builds(
@@ -62,6 +64,7 @@ steps = st.builds(
     idle=st.booleans(),
     blocks=st.sampled_from([0, 0, 1, 3]),
     paused_after=st.sampled_from([-1] * 8 + [0, 1, 2, 3, 5]),
+    swapped=st.booleans(),
 )
 
 
@@ -120,6 +123,7 @@ def log_of(seed):
 def pause(owner, log, position, step):
     """The owner stands still in the midst of a fetch; another takes over. Gives what the first will write later."""
     store = owner.store
+    owner.swapped = step.swapped
     owner.store, owner.commits, owner.dies_after = LateStore(store, step.paused_after), False, -1
     with suppress(Died):
         for _ in range(2):
@@ -143,7 +147,7 @@ def read(log, plan):
             late.append(writes)
             position = owner.committed
             continue
-        owner.commits = step.commit
+        owner.commits, owner.swapped = step.commit, step.swapped
         owner.dies_after = owner.steps + step.dies_after if step.dies_after else -1
         records = log.records[position : position + step.records]
         died = False
