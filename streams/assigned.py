@@ -85,8 +85,14 @@ class Assigned:
         self.committed = -1
         #: monotonic time at which the newest record arrived: idle time runs from here
         self.heard_s = time.monotonic()
+        #: bytes of frames in memory that the store has not, as last weighed
+        self.inflight_bytes = 0
         #: orders journal rows of different owners; at least the group's generation
         self.term = ownership.generation
+
+    def weigh(self) -> None:
+        """Count :attr:`inflight_bytes`, after records were taken or rows became durable."""
+        self.inflight_bytes = self.assembler.inflight_bytes()
 
     @property
     def key(self) -> tuple[str, int]:

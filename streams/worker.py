@@ -191,6 +191,7 @@ class Worker:
             await self._reload(one, episode_id, episode.stored_day, episode.robot_id, blocks)
         before = assembler.counts["frames"]
         assembler.process(records, live=live)
+        one.weigh()
         self.frames += assembler.counts["frames"] - before
 
     async def obey(self, one: Assigned, commands: Sequence[LogRecord]) -> list[DeadLetter]:
@@ -226,7 +227,7 @@ class Worker:
 
     def inflight_bytes(self) -> int:
         """Bytes of frames in memory that are not yet in the store, and of open blocks."""
-        return sum(one.assembler.inflight_bytes() for one in self.assigned.values())
+        return sum(one.inflight_bytes for one in self.assigned.values())
 
     # -- flushes ------------------------------------------------------------------
 
@@ -266,6 +267,7 @@ class Worker:
                 if one.assembler.requeued and not one.ownership.lost:
                     async with one.lock:
                         await self._feed(one, [], live=False)
+                one.weigh()
         async with self._drained:
             self._drained.notify_all()
 
