@@ -27,7 +27,7 @@ class FleetProcess:
         module = [sys.executable, "-m", "kinestream.producers.fleet"]
         spec = home / "run" / "fleet.json"
         share = min(max(_FAULT_SHARE, 1 / robots), 0.5)  # a small floor has a fault in each round, too
-        shift = ("--robots", str(robots), "--seconds", f"{seconds:g}", "--fault-share", f"{share:g}")
+        shift = ("--robots", str(robots), "--seconds", f"{seconds:g}", "--faults", f"shown:{share:g}")
         process.write_spec(spec, [*module, *shift, "--report", str(report)], environment)
         with self._log.open("wb") as log:
             self._process = subprocess.Popen(

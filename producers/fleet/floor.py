@@ -7,12 +7,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from kinestream.producers.fleet import faults
-from kinestream.producers.fleet.faults import Fault
-from kinestream.producers.fleet.motion import known_model, plan_reaches
-from kinestream.producers.fleet.take import Take, sense, stamps
+from kinestream.producers.fleet import faulty_delivery, faulty_motion, faulty_values
+from kinestream.producers.fleet.faults import Fault, FaultPlan
+from kinestream.producers.fleet.motion import Body, known_model, plan_reaches
+from kinestream.producers.fleet.take import Sensors, Take, sense, stamps
 from kinestream.schemas.errors import ContractError
-from kinestream.schemas.models import RobotModel
 from kinestream.schemas.skills import load_skills
 
 #: Models of the floor unless others are named: eight, of which six are humanoids; every limit known.
@@ -29,15 +28,19 @@ MODELS = (
 #: Lengths of a take and of the pause after it, s.
 TAKE = (4.0, 8.0)
 PAUSE = (0.5, 1.5)
+#: How far a robot's clock is from the hub's, s.
+CLOCK_OFF = 0.02
 
 
 @dataclass(frozen=True, slots=True)
 class Post:
-    """A robot's place on the floor."""
+    """A robot's place on the floor; ``clock_off_s`` is what its clock is ahead of the hub's."""
 
     index: int
     robot_id: str
-    model: RobotModel
+    model: Body
+    sensors: Sensors
+    clock_off_s: float
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -56,64 +59,115 @@ class Floor:
     """``robots`` posts over ``models`` in turn; the same seed gives the same takes, whenever they are asked for."""
 
     def __init__(
-        self, robots: int, *, rate_hz: float, seed: int, fault_share: float, models: Sequence[str] = MODELS
+        self,
+        robots: int,
+        *,
+        rate_hz: float,
+        seed: int,
+        plan: FaultPlan | None = None,
+        models: Sequence[str] = MODELS,
     ) -> None:
-        if robots < 1 or not 5 <= rate_hz <= 1000 or not 0 <= fault_share <= 1 or not models:
+        if robots < 1 or not 5 <= rate_hz <= 1000 or not models:
             raise ContractError(
-                f"{robots} robots at {rate_hz} Hz, fault share {fault_share}, {len(models)} models: at least one robot"
-                " and model, 5 to 1000 Hz and a share of 0 to 1 are needed"
+                f"{robots} robots at {rate_hz} Hz of {len(models)} models: at least one robot and model and 5 to"
+                " 1000 Hz are needed"
             )
         chosen = [known_model(model_id) for model_id in models]
-        self._rate_hz, self._seed, self._share = rate_hz, seed, fault_share
+        self.rate_hz, self.seed, self._plan = rate_hz, seed, plan or FaultPlan()
         self.posts = tuple(self._post(i, chosen[i % len(chosen)], len(chosen)) for i in range(robots))
         vocabulary = load_skills()
         self._skills = [skill.id for skill in vocabulary.skills]
         self._areas = [area.id for area in vocabulary.areas]
 
-    @staticmethod
-    def _post(index: int, model: RobotModel, models: int) -> Post:
-        return Post(index, f"sim-{model.model_id}-{index // models + 1}", model)
+    def _post(self, index: int, model: Body, models: int) -> Post:
+        rng = np.random.default_rng([self.seed, index])
+        robot_id = f"sim-{model.model_id}-{index // models + 1}"
+        return Post(index, robot_id, model, Sensors.drawn(rng), float(rng.uniform(-CLOCK_OFF, CLOCK_OFF)))
+
+    def takes(self, post: Post) -> int | None:
+        """How many takes a robot does; None = until its shift is over."""
+        return None
 
     def order(self, post: Post, number: int) -> Order:
         """The robot's ``number``-th take, from 0."""
-        rng = np.random.default_rng([self._seed, post.index, number])
-        metric = self._metric(post.index, number)
-        seconds = rng.uniform(faults.GAP_TAKE if metric == "T4" else TAKE[0], TAKE[1])
-        take, fault = make_take(rng, post.model, seconds, self._rate_hz, metric)
-        return Order(
-            skill=str(rng.choice(self._skills)),
-            area=str(rng.choice(self._areas)),
-            operator=f"trainer-{post.index % 7 + 1}",
-            pause_s=float(rng.uniform(0.0, PAUSE[1]) if number == 0 else rng.uniform(*PAUSE)),
-            take=take,
-            fault=fault,
-        )
+        rng = np.random.default_rng([self.seed, post.index, number])
+        name = self.fault_of(post, number)
+        seconds = rng.uniform(faulty_delivery.GAP_TAKE if name == "gap" else TAKE[0], TAKE[1])
+        skill, area, operator = self.labels(rng, post)
+        pause_s = float(rng.uniform(0.0, PAUSE[1]) if number == 0 else rng.uniform(*PAUSE))
+        if name == "duplicate" and number:
+            take = self.order(post, number - 1).take
+            fault: Fault | None = Fault("duplicate", "", 0, len(take) - 1)
+        else:
+            take, fault = make_take(rng, post.model, seconds, self.rate_hz, name, post.sensors)
+        return Order(skill, area, operator, pause_s, take, fault)
 
-    def _metric(self, robot: int, number: int) -> str:
-        """Faults are spread evenly over the takes of each round, which metric in turn, so that a short run sees all."""
+    def labels(self, rng: np.random.Generator, post: Post) -> tuple[str, str, str]:
+        """Skill, area and operator of a take."""
+        return str(rng.choice(self._skills)), str(rng.choice(self._areas)), f"trainer-{post.index % 7 + 1}"
+
+    def fault_of(self, post: Post, number: int) -> str:
+        """Faults are spread evenly over the takes of each round, each kind in turn, so that a short run sees all."""
         robots = len(self.posts)
-        place = int(np.random.default_rng([self._seed, number]).permutation(robots)[robot]) + number * robots
-        before, after = int(place * self._share), int((place + 1) * self._share)
-        return faults.METRICS[before % len(faults.METRICS)] if after > before else ""
+        place = int(np.random.default_rng([self.seed, number]).permutation(robots)[post.index]) + number * robots
+        return self._plan.name(place)
 
 
 def make_take(
-    rng: np.random.Generator, model: RobotModel, seconds: float, rate_hz: float, metric: str = ""
+    rng: np.random.Generator,
+    body: Body,
+    seconds: float,
+    rate_hz: float,
+    name: str = "",
+    sensors: Sensors | None = None,
 ) -> tuple[Take, Fault | None]:
-    """A take of ``seconds``, with a fault of ``metric`` if one is named and this take has room for it."""
-    t_ns = stamps(rng, round(seconds * rate_hz), rate_hz)
-    plan = plan_reaches(rng, model, seconds + faults.GAP[1])
-    fault: Fault | None = None
-    joint: int | None = None
-    if metric == "T4":
-        t_ns, fault = faults.open_gap(rng, t_ns)
-    if metric == "I3" and (driven := faults.leave_limits(rng, model, plan)):
-        plan, joint = driven
-    take = sense(rng, model, plan, t_ns)
-    if joint is not None:
-        fault = faults.find_beyond(model, take, joint)
-    elif metric == "I1":
-        fault = faults.lose_position(rng, model, take)
-    elif metric == "I8":
-        fault = faults.teleport(rng, model, take)
-    return take, fault
+    """A take of ``seconds`` (twice that for a robot that stops), with the named fault if it has room for it."""
+    sensors = sensors or Sensors()
+    frames = round(seconds * rate_hz)
+    t_ns, fault = stamps(rng, frames, rate_hz), None
+    plan = plan_reaches(rng, body, seconds + faulty_delivery.GAP[1])
+    driven: int | None = None
+    if name == "gap":
+        t_ns, fault = faulty_delivery.open_gap(rng, t_ns)
+    elif name == "jitter":
+        t_ns, fault = faulty_delivery.shake_stamps(rng, frames, rate_hz)
+    elif name == "half_idle":
+        t_ns = stamps(rng, 2 * frames, rate_hz)
+        plan, stops = faulty_motion.stop_for_half(rng, plan, seconds)
+        known = np.searchsorted(t_ns, [stops * 1e9, (stops + 0.5) * 1e9])
+        fault = Fault(name, "", int(known[0]), int(known[1]))
+    elif name == "lag":
+        fault = Fault(name, "", 0, int(np.searchsorted(t_ns, 2_000_000_000)))
+        sensors = sensors.later(faulty_values.LATE_S)
+    elif name == "position_limit" and (left := faulty_motion.leave_limits(rng, body, plan)):
+        plan, driven = left
+    take = sense(rng, body, plan, t_ns, sensors)
+    if driven is not None:
+        fault = faulty_motion.find_beyond(body, take, driven)
+    return take, fault or _spoilt(rng, body, take, name, sensors)
+
+
+def _spoilt(rng: np.random.Generator, body: Body, take: Take, name: str, sensors: Sensors) -> Fault | None:
+    """The fault put into what was measured."""
+    if name in _OF_VALUES:
+        return _OF_VALUES[name](rng, body, take)
+    if name in _OF_DELIVERY:
+        return _OF_DELIVERY[name](rng, take)
+    if name == "velocity_limit":
+        return faulty_motion.race(rng, body, take, sensors)
+    return faulty_values.copy_state(take) if name == "action_is_state" else None
+
+
+_OF_VALUES = {
+    "nan": faulty_values.lose_position,
+    "spike": faulty_values.teleport,
+    "frozen": faulty_values.freeze,
+    "noise": faulty_values.shake,
+    "degrees": faulty_values.degrees,
+    "offset": faulty_values.miscalibrate,
+}
+_OF_DELIVERY = {
+    "swapped_stamps": faulty_delivery.swap_stamps,
+    "loss": faulty_delivery.lose_frames,
+    "repeated_numbers": faulty_delivery.repeat_numbers,
+}

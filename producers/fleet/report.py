@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from typing import TextIO
 
-from kinestream.producers.fleet.faults import Fault
+from kinestream.producers.fleet.faults import KINDS, Fault
+from kinestream.producers.fleet.floor import Post
 
 
 @dataclass(slots=True)
@@ -19,6 +20,21 @@ class Tally:
     faults: dict[str, int] = field(default_factory=dict)
 
 
+@dataclass(frozen=True, slots=True)
+class Summary:
+    """A run's totals: ``faults`` by name, the process's CPU, a text for each robot the broker has not all of."""
+
+    robots: int
+    models: int
+    episodes: int
+    aborted: int
+    frames: int
+    faults: dict[str, int]
+    seconds: float
+    cpu_seconds: float
+    undelivered: list[str]
+
+
 class Report:
     """Writes the events of a run to ``out`` and counts them."""
 
@@ -26,23 +42,35 @@ class Report:
         self._out = out
         self.tally = Tally()
 
-    def episode_started(self, episode_id: str, robot_id: str, model_id: str, skill: str, area: str) -> None:
-        """The take's first frames are about to be sent."""
+    def episode_started(
+        self, episode_id: str, post: Post, *, number: int, skill: str, area: str, begun_ns: int
+    ) -> None:
+        """The robot's ``number``-th take begins at ``begun_ns`` (UTC); its first frames are about to be sent."""
         self._write(
-            "episode_started", episode_id=episode_id, robot_id=robot_id, model_id=model_id, skill=skill, area=area
+            "episode_started",
+            episode_id=episode_id,
+            robot_id=post.robot_id,
+            model_id=post.model.model_id,
+            robot=post.index,
+            number=number,
+            skill=skill,
+            area=area,
+            begun_ns=begun_ns,
         )
 
     def fault(self, episode_id: str, robot_id: str, fault: Fault, sent_ns: int) -> dict[str, object]:
         """The decisive frame was handed over at ``sent_ns`` (UTC); returns what the episode's end repeats."""
         truth: dict[str, object] = {
+            "fault": fault.name,
             "metric": fault.metric,
+            "metrics": list(KINDS[fault.name].metrics),
             "joint": fault.joint,
             "seq": fault.seq,
             "decisive_seq": fault.decisive_seq,
             "sent_ns": sent_ns,
         }
         self._write("fault", episode_id=episode_id, robot_id=robot_id, **truth)
-        self.tally.faults[fault.metric] = self.tally.faults.get(fault.metric, 0) + 1
+        self.tally.faults[fault.name] = self.tally.faults.get(fault.name, 0) + 1
         return truth
 
     def episode_ended(
@@ -73,21 +101,16 @@ class Report:
         self.tally.aborted += outcome == "ABORTED"
         self.tally.frames += frames
 
-    def summary(self, *, robots: int, models: int, seconds: float, cpu_seconds: float, undelivered: list[str]) -> None:
+    def summary(
+        self, *, robots: int, models: int, seconds: float, cpu_seconds: float, undelivered: list[str]
+    ) -> Summary:
         """The last line: totals, and what the broker did not take (one text a robot)."""
-        tally = self.tally
-        self._write(
-            "summary",
-            robots=robots,
-            models=models,
-            episodes=tally.episodes,
-            aborted=tally.aborted,
-            frames=tally.frames,
-            faults=tally.faults,
-            seconds=round(seconds, 3),
-            cpu_seconds=round(cpu_seconds, 3),
+        told = Summary(
+            robots, models, **asdict(self.tally), seconds=round(seconds, 3), cpu_seconds=round(cpu_seconds, 3),
             undelivered=undelivered,
-        )
+        )  # fmt: skip
+        self._write("summary", **asdict(told))
+        return told
 
     def _write(self, event: str, **values: object) -> None:
         self._out.write(json.dumps({"event": event, **values}) + "\n")

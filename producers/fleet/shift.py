@@ -10,18 +10,20 @@ from collections.abc import Sequence
 import numpy as np
 
 from kinestream.producers.episode import Episode
+from kinestream.producers.fleet.bad_line import SimulatedRobot
 from kinestream.producers.fleet.floor import Floor, Post
 from kinestream.producers.fleet.report import Report
-from kinestream.producers.robot import Robot
 from kinestream.schemas.frames import Int64
 
 _CHUNK = 10
+#: What the network adds before a chunk is handed over: mean and most, s.
+_NETWORK_S, _NETWORK_MOST_S = 0.003, 0.04
 
 
 class Station:
     """One robot at work: a pause, then a take sent chunk by chunk when its last frame would have been measured."""
 
-    def __init__(self, post: Post, robot: Robot, floor: Floor, report: Report) -> None:
+    def __init__(self, post: Post, robot: SimulatedRobot, floor: Floor, report: Report) -> None:
         self._post, self._robot, self._floor, self._report = post, robot, floor, report
         self._number = 0
         self._order = floor.order(post, 0)
@@ -29,7 +31,8 @@ class Station:
         self._faults: list[dict[str, object]] = []
         self._cuts: list[int] = []
         self._sent = 0
-        self._t0_ns = self._begun_ns = 0
+        self._network = np.random.default_rng([post.index, 1])
+        self._t0_ns = self._begun_ns = self._utc_ns = 0
 
     @property
     def at_rest(self) -> bool:
@@ -41,17 +44,30 @@ class Station:
         """Pause before the next take."""
         return int(self._order.pause_s * 1e9)
 
+    @property
+    def done(self) -> bool:
+        """The robot did all its takes."""
+        takes = self._floor.takes(self._post)
+        return takes is not None and self._number >= takes
+
     def begin(self, due_ns: int) -> int:
         """Begin the next take, due at monotonic ``due_ns``; returns when its first chunk is."""
         order = self._order
         self._episode = self._robot.episode(
             skill=order.skill, area=order.area, operator=order.operator, task="simulated motion"
         )
-        self._report.episode_started(
-            self._episode.id, self._post.robot_id, self._post.model.model_id, order.skill, order.area
-        )
+        self._robot.line.carry(order.take)
         self._begun_ns = due_ns
-        self._t0_ns = time.time_ns() - (time.monotonic_ns() - due_ns)
+        self._utc_ns = time.time_ns() - (time.monotonic_ns() - due_ns)
+        self._t0_ns = self._utc_ns + round(self._post.clock_off_s * 1e9)
+        self._report.episode_started(
+            self._episode.id,
+            self._post,
+            number=self._number,
+            skill=order.skill,
+            area=order.area,
+            begun_ns=self._utc_ns,
+        )
         self._cuts = _cuts(order.take.t_ns)
         self._faults, self._sent = [], 0
         return self._due()
@@ -79,7 +95,8 @@ class Station:
         ended_ns = time.monotonic_ns()
         self.end("SUCCESS")
         self._number += 1
-        self._order = self._floor.order(self._post, self._number)
+        if not self.done:
+            self._order = self._floor.order(self._post, self._number)
         return ended_ns + self.pause_ns
 
     def end(self, outcome: str, cause: str = "") -> None:
@@ -101,7 +118,9 @@ class Station:
         )
 
     def _due(self) -> int:
-        return self._begun_ns + int(self._order.take.t_ns[self._cuts[0] - 1])
+        """When the next chunk is measured, and the network took it."""
+        late_s = min(float(self._network.exponential(_NETWORK_S)), _NETWORK_MOST_S)
+        return self._begun_ns + int(self._order.take.t_ns[self._cuts[0] - 1]) + int(late_s * 1e9)
 
 
 def work(stations: Sequence[Station], seconds: float, stop: threading.Event) -> None:
@@ -116,7 +135,7 @@ def work(stations: Sequence[Station], seconds: float, stop: threading.Event) -> 
         if wait > 0 and stop.wait(wait):
             break
         station = stations[index]
-        if station.at_rest and due_ns >= last_start:
+        if station.at_rest and (due_ns >= last_start or station.done):
             heapq.heappop(due)
             continue
         heapq.heapreplace(due, (station.begin(due_ns) if station.at_rest else station.send(), index))

@@ -23,10 +23,9 @@ class Consistency(Family):
     rms(v) is the speed the positions travel at, so that dead velocities read 1 and degrees 56, not what they claim.
     nRMSE 0.1 SUSPECT, 0.5 FAIL; |gain - 1| > 0.05 SUSPECT (ours). Gaps, missing frames and steps that no motor makes
     (I8's) are left out. A joint is judged once its position travelled 0.02 rad at an rms speed (of either kind)
-    above 0.05 rad/s: below, encoder noise is all there is;
-    half a step of the sensor's resolution an interval is no error, nor is what uneven stamps make of the speed. A gain
-    must be off by three standard errors more than allowed. Where periods vary more than T2 allows, dq/D says nothing
-    and C1 is NOT_EVALUATED. Merges exactly.
+    above 0.05 rad/s: below, encoder noise is all there is. A step of the sensor's resolution an interval (half of one
+    at either end) is no error, nor is what uneven stamps make of the speed. A gain must be off by three standard errors
+    more than allowed. Where periods vary more than T2 allows, dq/D says nothing: NOT_EVALUATED. Merges exactly.
     """
 
     merges = True
@@ -141,7 +140,7 @@ class Consistency(Family):
 
     def _judged_error(self) -> Floats:
         """The error without what the resolution of the position and uneven stamps explain."""
-        blur = self._spikes.resolution / 2 * self.periods / self.period
+        blur = self._spikes.resolution * self.periods / self.period
         with np.errstate(invalid="ignore", divide="ignore"):
             explained = np.nan_to_num(blur) ** 2 + self._jitter() ** 2 * self.velocities / self.frames
             return np.sqrt(np.maximum(0.0, self.errors / self.intervals - explained)) / self._speed()

@@ -14,6 +14,7 @@ REACH = 2
 _HISTORY = 2 * REACH
 #: A peak nearer to lag 0 than this is at 0, frames: backward differences are half a frame late, which is no fault.
 _NEAR = 0.75
+_ERRORS = 3.0
 
 
 class VelocityDelay(Family):
@@ -21,8 +22,9 @@ class VelocityDelay(Family):
 
     dq/dt at k is the central difference (a backward one would lie half a frame early and leave two lags alike); all
     lags run over the same k, each with its own energy. Of lags that are alike the nearest to 0 counts: l* is 0 where
-    the parabola through the greatest correlation and its neighbours peaks within 0.75 frames of it. Judged where that
-    correlation is at least 0.9 and C1 sees movement.
+    the parabola through the greatest correlation and its neighbours peaks within 0.75 frames of it, or as far as noise
+    may move it: three standard errors of its place, each sqrt((1 - corr^2) / (n bend)) with the parabola's bend. Judged
+    where that correlation is at least 0.9.
     """
 
     metrics = ("C2",)
@@ -35,6 +37,7 @@ class VelocityDelay(Family):
         self._usable: Mask | None = np.zeros((_HISTORY, width), np.bool_)
         self.products, self.energies = np.zeros((_HISTORY + 1, width)), np.zeros((_HISTORY + 1, width))
         self.rates = np.zeros(width)
+        self.frames = 0
 
     def add(self, batch: Batch) -> None:
         """Add the frames whose neighbours are known by now."""
@@ -42,6 +45,7 @@ class VelocityDelay(Family):
         if measured is None or batch.channel("position") is None:
             return
         n = batch.n
+        self.frames += n
         velocity, rate = batch.shop.lagged[: n + _HISTORY], batch.shop.lagged_rate[: n + _HISTORY]
         velocity[:_HISTORY], velocity[_HISTORY:] = self._velocity, measured[1:]
         rate[:_HISTORY], rate[_HISTORY:] = self._rate, batch.rate
@@ -95,9 +99,12 @@ class VelocityDelay(Family):
         inner = np.clip(best, 1, _HISTORY - 1)
         left, top, right = (fit[inner + side, joints] for side in (-1, 0, 1))
         with np.errstate(invalid="ignore", divide="ignore"):
-            off = (left - right) / (2 * (left - 2 * top + right))
+            bend = 2 * top - left - right
+            off = (right - left) / (2 * bend)
+            unsure = _ERRORS * np.sqrt(np.maximum(0.0, 1 - top**2) / (bend * self.frames))
         peak = best - REACH + np.where((best == inner) & np.isfinite(off), off, 0.0)
-        lags = np.where(np.abs(peak) <= _NEAR, 0.0, best - float(REACH))
+        late = np.abs(peak) - np.where(np.isfinite(unsure), unsure, np.inf) > _NEAR
+        lags = np.where(late, best - float(REACH), 0.0)
         return np.where(fit.max(axis=0) >= self.rules.delay_correlation, lags, NONE)
 
     def findings(self, span: Span, live: bool) -> list[Finding]:

@@ -44,14 +44,14 @@ class Zigzag:
         """Go on with one joint's positions (n,), all finite."""
         if self._extreme is None:
             self._extreme = float(values[0])
-        low, high = float(values.min()), float(values.max())
-        if self._rising > 0 and low > self._extreme - self.least:
-            self._extreme = max(self._extreme, high)
-        elif self._rising < 0 and high < self._extreme + self.least:
-            self._extreme = min(self._extreme, low)
-        else:
-            for k, value in enumerate(values.tolist()):
-                self._follow(value, int(seq[k]), int(t[k]))
+        if self._rising:
+            # how far each value came back from the extreme before it
+            ahead = np.maximum.accumulate(np.maximum(values * self._rising, self._extreme * self._rising))
+            if float((ahead - values * self._rising).max()) < self.least:
+                self._extreme = float(ahead[-1]) * self._rising
+                return
+        for k, value in enumerate(values.tolist()):
+            self._follow(value, int(seq[k]), int(t[k]))
 
     def _follow(self, value: float, seq: int, t: int) -> None:
         extreme = self._extreme if self._extreme is not None else value

@@ -18,7 +18,8 @@ class Idle(Family):
 
     E2: the longest stall between motions, E2.lead before the first, E2.tail after the last, s; 2 s SUSPECT (ours). v
     is measured, else dq/D against 0.015 rad/s (1e-3 rad at 15 Hz, as open training code drops idle frames). The
-    shares are an open checker's. A risk: hesitation is no defect. Merges exactly.
+    shares are an open checker's. What happened in a gap of the stamps (T4) is not known, so it ends a run. A risk:
+    hesitation is no defect. Merges exactly.
     """
 
     merges = True
@@ -30,6 +31,8 @@ class Idle(Family):
         self.measured = context.measures("velocity")
         limit = rules.idle_speed if self.measured else rules.idle_derived_speed
         self._limit = limit * limit
+        rate = context.nominal_rate_hz
+        self._longest = rules.gap_periods / rate * (1 + SLACK) if rate > 0 else float("inf")
 
     def add(self, batch: Batch) -> None:
         """Follow the intervals in which nothing moves; the episode's first frame ends none."""
@@ -41,6 +44,8 @@ class Idle(Family):
         doubtful = np.flatnonzero(~idle & (batch.speed_squared < batch.shop.joints * self._limit))
         if len(doubtful):
             idle[doubtful] = np.maximum.reduce(squares[doubtful], axis=1) < self._limit
+        if batch.steady is not None:
+            idle &= batch.period <= self._longest
         if idle.any() and (bad := batch.bad("velocity" if self.measured else "position")) is not None:
             idle &= ~bad[1:].any(axis=1)
         first = int(batch.starts)
@@ -58,9 +63,9 @@ class Idle(Family):
 
     def findings(self, span: Span, live: bool) -> list[Finding]:
         """The share, and the longest stall, lead-in or tail."""
-        share = self._share(span)
+        share = self._live_share(span) if live else self._share(span)
         found = []
-        if share > self.rules.idle_suspect * (1 + SLACK) and (not live or span.seconds >= self.rules.idle_live_s):
+        if share > self.rules.idle_suspect * (1 + SLACK):
             fail = share > self.rules.idle_fail * (1 + SLACK)
             found.append(
                 self.finding(
@@ -93,6 +98,10 @@ class Idle(Family):
         return [
             self.finding(span, "E2", key, {"seconds": seconds}, flag=Flag.SUSPECT, origin=Origin.OURS, **facts, **place)
         ]
+
+    def _live_share(self, span: Span) -> float:
+        """Of at least ``idle_live_s``: half a second at the start of a take is no tenth of it yet."""
+        return self.pauses.together_ns() / (max(span.seconds, self.rules.idle_live_s) * SECOND)
 
     def _share(self, span: Span) -> float:
         return self.pauses.together_ns() / (span.seconds * SECOND) if span.last_t > span.first_t else NONE

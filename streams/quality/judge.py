@@ -140,6 +140,12 @@ class EpisodeJudge:
         """All findings that hold now (provisional); ``delivery.expected`` counts to the frontier."""
         return self._findings(delivery, live=True)
 
+    def at_once(self, delivery: Delivery) -> list[Finding]:
+        """As :meth:`live` with no frame held back: what can be known at the last frame. Dearer; for measuring."""
+        if self._board is not None:
+            self._board.settle()
+        return self._findings(delivery, live=True)
+
     def _findings(self, delivery: Delivery, live: bool) -> list[Finding]:
         context, rules, span = self.context, self.rules, self.span
         found = loss_finding(context, rules, span, delivery, live)

@@ -17,6 +17,7 @@ from kinestream.deploy.demo.summary import how_to_go_on, summary
 from kinestream.deploy.demo.view import View, pace
 from kinestream.deploy.demo.working import Rate
 from kinestream.producers.fleet.faults import Fault as FleetFault
+from kinestream.producers.fleet.floor import Floor
 from kinestream.producers.fleet.report import Report
 
 S = 1_000_000_000
@@ -49,9 +50,10 @@ def test_the_fleets_own_report_is_read_as_it_grows(tmp_path: Path) -> None:
     reader.read(published)  # there is no file yet
     with path.open("w") as out:
         report = Report(out)
-        report.episode_started("e1", "r", "m", "grasp", "home")
-        report.episode_started("e2", "r", "m", "grasp", "home")
-        report.fault("e1", "r", FleetFault("I1", "elbow", 3, 4), 7 * S)
+        post = Floor(1, rate_hz=100.0, seed=1).posts[0]
+        for number, episode in enumerate(("e1", "e2")):
+            report.episode_started(episode, post, number=number, skill="grasp", area="home", begun_ns=6 * S)
+        report.fault("e1", "r", FleetFault("nan", "elbow", 3, 4), 7 * S)
         reader.read(published)
         assert (published.open, published.frames) == (2, 0)
         assert published.takes["e1"].faults == [Fault("I1", "elbow", 7 * S)]

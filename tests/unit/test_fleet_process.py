@@ -10,7 +10,7 @@ import time
 import numpy as np
 import pytest
 
-from kinestream.producers.fleet.faults import METRICS
+from kinestream.producers.fleet.faults import KINDS, SHOWN
 from kinestream.schemas.catalogue import FRAMES, topic_name
 from kinestream.schemas.models import load_model
 from tests.plugins.topics import read_episodes
@@ -42,7 +42,7 @@ def events(report, name):
 
 
 def test_the_report_is_what_the_topic_holds(fleet, test_broker):
-    process, report = fleet("--robots", "8", "--seconds", "2", "--fault-share", "0.6", "--seed", "3", "--rate", "50")
+    process, report = fleet("--robots", "8", "--seconds", "2", "--faults", "shown:0.6", "--seed", "3", "--rate", "50")
     _, errors = process.communicate(timeout=40)
     assert process.returncode == 0, errors
     on_topic = read_episodes(test_broker.bootstrap, topic_name(FRAMES, test_broker.tenant))
@@ -58,22 +58,22 @@ def test_the_report_is_what_the_topic_holds(fleet, test_broker):
         assert episode.start["robot_id"] == line["robot_id"]
         assert episode.start["skill"]
         assert episode.start["area"]
-        assert 4.0 <= (episode.t_ns[-1] - episode.t_ns[0]) / 1e9 <= 8.5
+        assert 3.9 <= (episode.t_ns[-1] - episode.t_ns[0]) / 1e9 <= 8.5
         # real time: a chunk leaves once its last frame is measured, and soon then
         measured_ms = np.array([chunk.t_ns[-1] for chunk in episode.chunks]) / 1e6
         late_ms = np.array(episode.sent_ms) - measured_ms
-        assert late_ms.min() >= -1
+        assert late_ms.min() >= -21  # clocks are up to 20 ms off
         assert np.median(late_ms) < 250
     check_faults(report, on_topic)
 
 
 def check_faults(report, on_topic):
     faults = events(report, "fault")
-    assert {fault["metric"] for fault in faults} == set(METRICS)
+    assert {fault["metric"] for fault in faults} == {KINDS[name].metrics[0] for name in SHOWN}
     for fault in faults:
         episode = on_topic[fault["episode_id"]]
         last_ns = next(c.t_ns[-1] for c in episode.chunks if c.first_seq + len(c) > fault["decisive_seq"])
-        assert 0 <= fault["sent_ns"] - last_ns < 2e9
+        assert -21e6 <= fault["sent_ns"] - last_ns < 2e9
         (end,) = [e for e in events(report, "episode_ended") if e["episode_id"] == fault["episode_id"]]
         assert [f["metric"] for f in end["faults"]] == [fault["metric"]]
         assert end["end_sent_ns"] > fault["sent_ns"]
@@ -84,7 +84,7 @@ def seen(fault, episode):
     """The fault is there, at the frame and joint the report says."""
     k, t = fault["seq"], episode.t_ns * 1e-9
     if fault["metric"] == "T4":
-        return 0.25 < t[k] - t[k - 1] < 0.35
+        return 0.37 < t[k] - t[k - 1] < 0.43
     limits = load_model(episode.start["model_id"]).limits([fault["joint"]])
     q = episode.values("position")[:, episode.start["joints"].index(fault["joint"])].astype(np.float64)
     if fault["metric"] == "I1":
@@ -118,8 +118,9 @@ def test_a_signal_aborts_the_takes_under_way_and_everything_is_still_delivered(f
     ("arguments", "told"),
     [
         (["--models", "unitree-g1"], "robot model 'unitree-g1' is not described"),
-        (["--models", "fourier-n1"], "joints without limits"),
+        (["--models", "fourier-n1"], "no joint whose limits"),
         (["--robots", "0"], "at least one robot"),
+        (["--faults", "bang"], "there are nan,"),
     ],
 )
 def test_arguments_that_do_not_fit_are_one_line_and_exit_2(fleet, arguments, told):
