@@ -73,11 +73,14 @@ class Flush:
             await self._retry.call("deliver dead letters", self._announcer.letters.deliver, Bag(letters))
 
     async def _rows(self, due: Sequence[Owned[Due]]) -> None:
+        """The journal of what was closed before comes first: else late frames are stored that no revision tells of."""
+        journal = [(one, row) for one, d in due for row in d.journal]
+        await self._journal([(one, row) for one, row in journal if row.reopened])
         words = {(w["tenant"], w["robot_id"]): (one, (ms, w)) for one, d in due for ms, w in d.robots}
         blocks = [(one, row) for one, d in due for row in d.blocks]
         robots = Inserts(self._store, self._retry)  # of no episode: what is refused here is gone, the next comes soon
         await asyncio.gather(
-            self._journal([(one, row) for one, d in due for row in d.journal]),
+            self._journal([(one, row) for one, row in journal if not row.reopened]),
             self._inserts.insert("frame_blocks", self._blocks_table, blocks, lambda row: row.episode_id),
             self._findings([(one, change) for one, d in due for change in d.findings]),
             robots.insert("robot_live", tables.robot_live, list(words.values()), lambda word: str(word[1]["robot_id"])),

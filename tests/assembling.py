@@ -257,8 +257,9 @@ class Owner:
 
     def make_durable(self, due: Due) -> None:
         self.store.dead_letters += due.dead_letters
+        self._together(("journal", [partial(self._put_journal, row) for row in due.journal if row.reopened]))
         self._together(
-            ("journal", [partial(self._put_journal, row) for row in due.journal]),
+            ("journal", [partial(self._put_journal, row) for row in due.journal if not row.reopened]),
             ("blocks", [partial(self.store.put_block, block) for block in due.blocks]),
         )
         self.store.findings += due.findings

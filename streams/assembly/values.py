@@ -126,6 +126,11 @@ class JournalRow:
     event: bytes = b""
     is_deleted: bool = False
 
+    @property
+    def reopened(self) -> bool:
+        """Its episode was closed before, and is open again."""
+        return bool(self.facts.get("revision", 0) > 0)
+
 
 @dataclass(slots=True)
 class Word:

@@ -15,7 +15,7 @@ from itertools import pairwise
 from random import Random
 
 import numpy as np
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from tests.assembling import LIMITS, Log, Owner, Take
@@ -230,10 +230,18 @@ def assert_one_identity_one_byte_string(owner):
 
 
 CALM = Step(1000, True, True, False, 0, False, 0)
+#: A former owner's late frames are stored, its journal row that it reopened the episode is not.
+UNTOLD = [
+    *[Step(1, False, False, False, 0, False, 0)] * 2,
+    Step(1, True, False, False, 1, False, 0),
+    Step(12, True, False, False, 0, False, 0),
+    Step(1, False, False, False, 0, False, 0, 1, True),
+]
 
 
 @settings(SETTINGS, max_examples=examples(50))
 @given(seed=st.integers(0, 2**32), plan=st.lists(steps, max_size=60))
+@example(seed=379669, plan=UNTOLD)
 def test_cuts_flushes_and_crashes_change_nothing(seed, plan):
     log = log_of(seed)
     calm, chaotic = Owner(limits=SMALL), read(log, plan)
