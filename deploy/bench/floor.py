@@ -18,7 +18,7 @@ from kinestream.producers.fleet.motion import known_model, plan_reaches
 from kinestream.producers.fleet.take import Take, sense, stamps
 from kinestream.schemas.codec import Codec
 from kinestream.schemas.content_hash import ContentHasher
-from kinestream.schemas.frames import FrameChunk
+from kinestream.schemas.frames import Float32, FrameChunk
 from kinestream.schemas.layout import Channel, Layout
 
 MODEL: Final = "fourier-gr-1-t1"
@@ -28,7 +28,7 @@ ROBOTS: Final = 100
 SHORTEST, LONGEST = 1500, 3500
 #: Larger chunks are a replay's, which sends an hour in seconds: at one RobotStatus a second there are next to none.
 LIVE_CHUNK: Final = 10
-#: How many motions there are; takes beyond that repeat them under their own ids and stamps.
+#: How many motions there are; each take mirrors other joints of one, or the same motions would be duplicates.
 _MOTIONS: Final = 8
 _UNITS: Final = {"position": "rad", "velocity": "rad/s", "effort": "Nm"}
 
@@ -56,11 +56,37 @@ def lengths(frames: int, seed: int = 2) -> list[int]:
     return chosen[1:]
 
 
-def cut(motion: Take, whose: Layout, episode_id: str, begins_ns: int, first: int, last: int) -> FrameChunk:
+@dataclass(frozen=True, slots=True, eq=False)
+class Mirror:
+    """Joints that move the other way about the middle of their range: ``sides`` 1 or -1, ``about`` rad, (J,)."""
+
+    sides: Float32
+    about: Float32
+
+    @classmethod
+    def drawn(cls, seed: Sequence[int]) -> Mirror:
+        """Half of the joints, others for each seed."""
+        model = known_model(MODEL)
+        sides = np.random.default_rng(seed).choice(np.array([-1, 1], np.float32), len(model.joint_names))
+        return cls(sides, np.where(sides < 0, model.lower + model.upper, 0).astype(np.float32))
+
+
+def cut(
+    motion: Take,
+    whose: Layout,
+    episode_id: str,
+    begins_ns: int,
+    first: int,
+    last: int,
+    mirror: Mirror | None = None,
+) -> FrameChunk:
     """Frames ``first`` to ``last - 1`` of a motion, as a chunk of an episode that began at ``begins_ns``."""
     part = slice(first, last)
     t_ns = motion.t_ns[part]
     values = {name: getattr(motion, name)[part] for name in _UNITS}
+    if mirror is not None:
+        values = {name: channel * mirror.sides for name, channel in values.items()}
+        values["position"] += mirror.about
     offset_s = (t_ns - t_ns[0]) / 1e9
     return FrameChunk(episode_id, whose.layout_id, first, begins_ns + int(t_ns[0]), offset_s, values)
 
@@ -74,6 +100,7 @@ class _Episode:
     id: str
     motion: Take
     frames: int
+    mirror: Mirror
 
 
 class Floor:
@@ -110,15 +137,15 @@ class Floor:
         if not together:
             yield from ([] for _ in range(int(np.random.default_rng(robot).integers(LONGEST) / self._chunk)))
         for number, frames in enumerate(takes):
-            motion = pool[(robot + number) % len(pool)]
-            yield from self._take(_Episode(f"bench-{robot}", number, str(uuid.uuid4()), motion, frames), end)
+            motion, mirror = pool[(robot + number) % len(pool)], Mirror.drawn((robot, number))
+            yield from self._take(_Episode(f"bench-{robot}", number, str(uuid.uuid4()), motion, frames, mirror), end)
 
     def _take(self, episode: _Episode, end: bool) -> Iterator[list[bytes]]:
         hasher, heard = ContentHasher(self._layout), 0
         values = [self._codec.encode("EpisodeStart", self._start(episode))]
         for first in range(0, episode.frames, self._chunk):
             last = min(first + self._chunk, episode.frames)
-            chunk = cut(episode.motion, self._layout, episode.id, self._begins_ns, first, last)
+            chunk = cut(episode.motion, self._layout, episode.id, self._begins_ns, first, last, episode.mirror)
             hasher.add(first, chunk.t_ns, chunk.channels)
             values.append(self._codec.encode_chunk(chunk))
             if self._chunk <= LIVE_CHUNK and last >= heard + RATE_HZ:

@@ -9,6 +9,8 @@ from kinestream.deploy.bench.floor import LONGEST, SHORTEST, Floor, layout, leng
 from kinestream.schemas.codec import Codec
 from kinestream.schemas.content_hash import ContentHasher
 from kinestream.schemas.registry import Registry
+from kinestream.streams.judging import judge_for
+from kinestream.streams.quality import Delivery, Frames
 
 CODEC = Codec(Registry(), "motion.bench.frames.v1")
 
@@ -75,3 +77,19 @@ def test_motion_is_neither_constant_nor_beyond_anything():
     positions = values.reshape(-1, 32)
     assert (positions.std(axis=0) > 0).all()
     assert np.isfinite(positions).all()
+
+
+def test_no_take_repeats_another_and_all_are_clean():
+    seen = {}
+    for _, one in sent(64, [600] * 20, robots=10):
+        if one.record == "EpisodeStart":
+            judge = judge_for({**one.value, "stamp_resolution_ns": 1_000}, layout())
+            seen[one.value["episode_id"]] = judge
+        elif one.record == "FrameChunk":
+            chunk = one.value
+            numbers = np.arange(chunk.first_seq, chunk.first_seq + len(chunk))
+            channels = {name: values.reshape(len(chunk), -1) for name, values in chunk.channels.items()}
+            seen[chunk.episode_id].advance(Frames(numbers, chunk.t_ns, channels))
+    assert {judge.final(Delivery(600, 600, status="COMPLETE")).findings for judge in seen.values()} == {()}
+    shapes = np.array([judge.signature.shape for judge in seen.values()])
+    assert np.triu(shapes @ shapes.T, 1).max() < 0.9
