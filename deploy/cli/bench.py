@@ -25,7 +25,7 @@ FLOOR_EVENT_MS = 500
 def register(app: typer.Typer) -> None:
     """Add the commands."""
     group = typer.Typer(help="Measure, each figure beside its peer in the same run.", no_args_is_help=True)
-    for command in (codec, judge, spool, worker, recovery, memory, lanes):
+    for command in (codec, judge, spool, worker, recovery, memory, lanes, twins):
         group.command()(command)
     app.add_typer(group, name="bench")
 
@@ -109,6 +109,33 @@ def judge(
     cells = [(str(f.chunk), _big(f.frames_per_s), str(f.metrics), f.verdict) for f in figures]
     table(("frames a chunk", "frames/s", "rows", "verdict"), cells)
     say(f"frames a CPU-second, medians of {repeats} takes; decoding and the final judgement are in it")
+
+
+def twins(
+    takes: Annotated[str, typer.Option(help="Stored takes, one or several archives.")] = "10000,100000,1000000",
+    repeats: Annotated[int, typer.Option(min=3, help="Look-ups in each archive, taken in turn.")] = 60,
+    as_json: Json = False,
+) -> None:
+    """What a close waits for the answer which stored takes it may repeat, by how many there are."""
+    import tempfile
+    from pathlib import Path
+
+    from kinestream.deploy.bench.machine import machine
+    from kinestream.deploy.bench.twins import measure_twins
+    from kinestream.deploy.cli.output import emit_json, say, table, working
+
+    sizes = parse_sizes(takes, most=100_000_000, option="--takes")
+    with working("filling archives") as progress, tempfile.TemporaryDirectory() as folder:
+        figures = measure_twins(sizes, repeats, Path(folder), progress)
+    if as_json:
+        emit_json({"bench": "twins", **machine(), "repeats": repeats, "figures": [asdict(f) for f in figures]})
+        return
+    cells = [
+        (f"{f.takes:,}", str(f.crowd), f"{f.p50_ms:.1f}", f"{f.p95_ms:.1f}", f"{f.ratio:.2f}x", f"{f.megabytes:,.0f}")
+        for f in figures
+    ]
+    table(("stored takes", "in a bucket", "p50 ms", "p95 ms", "to the first", "MB"), cells)
+    say(f"one look-up for {figures[0].together} takes that close together; {repeats} in each archive, in turn")
 
 
 def worker(
@@ -220,13 +247,13 @@ def lanes(
     say(f"floor: p99 below {FLOOR_EVENT_MS} ms beside the upload, {reached}")
 
 
-def parse_sizes(text: str) -> list[int]:
-    """Chunk sizes from ``1,10,64``; raises :class:`SettingError`."""
+def parse_sizes(text: str, most: int = 500, option: str = "--chunk") -> list[int]:
+    """Sizes from ``1,10,64``; raises :class:`SettingError`."""
     from kinestream.schemas.errors import SettingError
 
     sizes = [int(one) for one in text.split(",") if one.strip().isdecimal()]
-    if len(sizes) != len(text.split(",")) or not all(1 <= one <= 500 for one in sizes):
-        raise SettingError(f"--chunk {text!r}: give frames a chunk, 1 to 500, parted by commas, such as 1,10,64")
+    if len(sizes) != len(text.split(",")) or not all(1 <= one <= most for one in sizes):
+        raise SettingError(f"{option} {text!r}: give numbers from 1 to {most}, parted by commas, such as 1,10,64")
     return sizes
 
 
