@@ -105,9 +105,9 @@ def seal(
     compared = _compared(episode, status, digest, judgement)
     if compared == episode.history.compared:
         return None
-    takes = take_rows(episode, episode.history.revision + 1, print_of(episode, hashed_blocks), twins)
+    takes = take_rows(episode, status, judgement, print_of(episode, hashed_blocks), twins)
     sealing = _Sealing(episode, place, status, digest, claimed == digest, missing, judgement, compared)
-    return replace(sealing.closed(versions), takes=tuple(takes))
+    return replace(sealing.closed(versions), takes=takes)
 
 
 def _discarded(episode: Episode, place: Place, versions: Iterator[int]) -> Closed:
@@ -116,9 +116,9 @@ def _discarded(episode: Episode, place: Place, versions: Iterator[int]) -> Close
     missing: list[tuple[int, int]] = []
     status = episode.closing_status
     compared = _compared(episode, status, "", judgement)
-    takes = take_rows(episode, episode.history.revision + 1, None, None)
+    takes = take_rows(episode, status, judgement, None, None)
     sealing = _Sealing(episode, place, status, "", False, missing, judgement, compared)
-    return replace(sealing.closed(versions), takes=tuple(takes))
+    return replace(sealing.closed(versions), takes=takes)
 
 
 def missing_ranges(episode: Episode) -> list[tuple[int, int]]:

@@ -21,7 +21,7 @@ from kinestream.streams.quality.gripper import Chatter
 from kinestream.streams.quality.idle import Idle
 from kinestream.streams.quality.lag import CommandLag
 from kinestream.streams.quality.layout_check import LayoutCheck
-from kinestream.streams.quality.model import NONE, SECOND, Context, Finding, Flag, Frames, MetricValue, Span
+from kinestream.streams.quality.model import NONE, SECOND, Context, Finding, Flag, Floats, Frames, MetricValue, Span
 from kinestream.streams.quality.motors import Effort, Speed, Units
 from kinestream.streams.quality.order import StampOrder
 from kinestream.streams.quality.path import Path
@@ -153,6 +153,12 @@ class Board:
             else:
                 values += [MetricValue(metric, "", NONE, "", Flag.NOT_EVALUATED) for metric in family.metrics]
         return values
+
+    @property
+    def poses(self) -> dict[str, Floats]:
+        """The first and the last position, float64 (J,), by the names of POSES; none without positions."""
+        start, end = self.path.start, self.path.end
+        return {} if start is None or end is None else {"start": start, "end": end}
 
     def signature(self, span: Span) -> Signature | None:
         """For D2, of the whole take; None after a merge."""

@@ -10,6 +10,7 @@ import numpy as np
 from kinestream.schemas.errors import ContractError
 from kinestream.streams.quality.activity import length_finding, length_value
 from kinestream.streams.quality.arrival import Arrivals
+from kinestream.streams.quality.beside import beside_task
 from kinestream.streams.quality.board import Board
 from kinestream.streams.quality.delivery import conflict_finding, delivery_values, loss_finding
 from kinestream.streams.quality.duplicates import Signature
@@ -30,6 +31,7 @@ from kinestream.streams.quality.model import (
 from kinestream.streams.quality.outcome import outcome_value
 from kinestream.streams.quality.rules import BUILTIN, Rules
 from kinestream.streams.quality.scratch import LARGEST, Bench, Workshop, workshop
+from kinestream.streams.quality.tasks import Features, features_of
 from kinestream.streams.quality.timing import Timing
 from kinestream.streams.quality.timing_metrics import timing_findings, timing_values
 from kinestream.streams.quality.twins import Twins, twin_findings, twin_values
@@ -126,15 +128,18 @@ class EpisodeJudge:
 
     @property
     def rule_version(self) -> str:
-        """The rules, the description of the robot's model, and that not all metrics were asked for."""
-        model = self.context.model_version
+        """The rules, the description of the robot's model, the task's statistics; or that it was the core alone."""
+        model, task = self.context.model_version, self.context.task
         version = f"{self.rules.version}/{model}" if model else self.rules.version
-        return f"{version}+core" if self._board is None else version
+        if self._board is None:
+            return f"{version}+core"
+        return f"{version}+task-{task.version}" if task else version
 
     @property
     def pins(self) -> dict[str, str]:
         """What stays what it was when the episode began, whatever is registered meanwhile."""
-        return {"model": self.context.model_version}
+        task = self.context.task
+        return {"model": self.context.model_version, "task": task.version if task else ""}
 
     def live(self, delivery: Delivery) -> list[Finding]:
         """All findings that hold now (provisional); ``delivery.expected`` counts to the frontier."""
@@ -170,6 +175,11 @@ class EpisodeJudge:
         """What D2 compares; None where nothing moved, or not all metrics are asked for."""
         return None if self._board is None else self._board.signature(self.span)
 
+    def features(self, judgement: Judgement) -> Features | None:
+        """What the statistics of its task take from it; None where positions were not measured, or not all judged."""
+        poses = self._board.poses if self._board is not None else {}
+        return features_of(judgement.metrics, self.span.seconds, poses) if poses else None
+
     def final(self, delivery: Delivery, twins: Twins | None = None) -> Judgement:
         """The judgement of the whole episode; metrics come whole first, then the joints that are not GOOD.
 
@@ -191,6 +201,8 @@ class EpisodeJudge:
         if self._board is not None:
             metrics += [replace(row, value=settled(row.value)) for row in self._board.values(span, by_metric)]
             metrics += twin_values(twins)
+            beside = beside_task(context, rules, span, metrics, self._board.poses)
+            metrics, found = beside.rows, found + beside.findings
         # how frames were delivered is in the rows alone: the same frames have the same findings and verdict
         verdict = verdict_of(metrics, delivery.status, rules)
         if self._board is not None:
