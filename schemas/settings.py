@@ -133,6 +133,9 @@ class Settings:
     catch_up_flush_s: float = 1.0
     #: seconds between two offset commits
     commit_interval_s: float = 1.0
+    #: takes of a task after which its statistics are made anew (or a day), and the newest takes they rest on, at most
+    task_refresh: int = 100
+    task_takes: int = 1_000
     #: bytes a worker may hold that are not yet in the store; above, it stops fetching
     inflight_bytes: int = 32_000_000
 

@@ -17,6 +17,7 @@ from kinestream.schemas.codec import Codec
 from kinestream.schemas.errors import FencedError, RefusedError
 from kinestream.streams.announce import Announcer
 from kinestream.streams.assembly.partition import Due
+from kinestream.streams.assembly.takes import task_of
 from kinestream.streams.assembly.values import BlockRow, Closed, FindingChange, JournalRow, JsonDict, TakeRow
 from kinestream.streams.assigned import Assigned
 from kinestream.streams.dead_letters.sending import Bag
@@ -26,6 +27,7 @@ from kinestream.streams.quality import Print, Shelf, Twins, twins_of
 from kinestream.streams.retrying import Retry, line
 from kinestream.streams.store import tables
 from kinestream.streams.store.store import Store, ranked
+from kinestream.streams.task_statistics import Closing
 
 log = logging.getLogger("kinestream.worker")
 
@@ -42,6 +44,8 @@ class Flush:
         #: what each closing episode repeats, None = it was not looked for; and the takes of this round
         self._twins: dict[Subject, Twins | None] = {}
         self._shelf = Shelf()
+        #: takes that were stored as part of their task
+        self.tasks: list[Closing] = []
         #: why nothing more is done for an episode in this round
         self.failed: dict[Subject, str] = self._inserts.refused
 
@@ -260,6 +264,10 @@ class Flush:
         owned = [(one, (one.generation, row)) for one, row in rows]
         # An episode is closed though none can find it: what is refused here is told, and gone.
         await Inserts(self._store, self._retry).insert("takes", tables.takes, owned, lambda row: str(row[1].take))
+        for one, row in rows:
+            episode = one.assembler.episodes.get(row.episode_id)
+            if row.kind == "task" and not row.gone and episode is not None and (task := task_of(episode, {})):
+                self.tasks.append(Closing(task, episode.frontier.judge.context))
 
     def _blocks_table(self, rows: Sequence[BlockRow]) -> Any:
         return tables.frame_blocks(rows, self._store.scratch)  # rounds never overlap: one table at a time

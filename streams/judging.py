@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from functools import lru_cache
-from typing import Any, Final
+from typing import Any, Final, TypeAlias
 
 import numpy as np
 
@@ -12,22 +13,44 @@ from kinestream.schemas.layout import Layout
 from kinestream.schemas.models import Models, RobotModel
 from kinestream.streams.quality import Context, EpisodeJudge
 from kinestream.streams.quality.rules import Rules, rules_for
+from kinestream.streams.quality.tasks import TaskStatistics
 
 #: What a worker judges by where nothing is registered.
 DESCRIBED: Final = Models()
 
 
-def judge_for(start: Mapping[str, Any], layout: Layout, models: Models = DESCRIBED, overlays: str = "") -> EpisodeJudge:
+#: Statistics of the task of an episode, by its start and layout; None = none.
+Statistics: TypeAlias = Callable[[Mapping[str, Any], Layout], TaskStatistics | None]
+
+
+def no_statistics(start: Mapping[str, Any], layout: Layout) -> TaskStatistics | None:
+    """Nobody knows any."""
+    return None
+
+
+def judge_for(
+    start: Mapping[str, Any],
+    layout: Layout,
+    models: Models = DESCRIBED,
+    overlays: str = "",
+    statistics: Statistics = no_statistics,
+) -> EpisodeJudge:
     """A judge for an episode; an unknown model is judged on what needs no model (limits NaN).
 
     ``start``: the fields of an EpisodeStart, its labels set right, and, of an episode that has begun before, ``pins``:
-    what it is judged by. ``overlays``: rules that override the committed ones (``read_overlays``).
+    what it is judged by. ``overlays``: rules that override the committed ones (``read_overlays``). ``statistics``: who
+    knows those of its task.
     """
-    return EpisodeJudge(context_of(start, layout, models), episode_rules(start, overlays))
+    context = replace(context_of(start, layout, models), task=statistics(start, layout))
+    return EpisodeJudge(context, episode_rules(start, overlays))
 
 
 def core_judge_for(
-    start: Mapping[str, Any], layout: Layout, models: Models = DESCRIBED, overlays: str = ""
+    start: Mapping[str, Any],
+    layout: Layout,
+    models: Models = DESCRIBED,
+    overlays: str = "",
+    statistics: Statistics = no_statistics,
 ) -> EpisodeJudge:
     """The same for the core metrics alone: where frames come faster than a core can judge them by all."""
     return EpisodeJudge(context_of(start, layout, models), episode_rules(start, overlays), core=True)

@@ -19,6 +19,7 @@ from kinestream.streams.assigned import Assigned
 from kinestream.streams.flushing import Flush
 from kinestream.streams.retrying import Retry, line
 from kinestream.streams.store.store import Key, Store
+from kinestream.streams.task_statistics import TaskBook
 
 log = logging.getLogger("kinestream.worker")
 T = TypeVar("T")
@@ -32,8 +33,8 @@ _BLOCKS: Final = 128
 class Recovery:
     """Loads partitions of one worker."""
 
-    def __init__(self, store: Store, announcer: Announcer, retry: Retry) -> None:
-        self._store, self._announcer, self._retry = store, announcer, retry
+    def __init__(self, store: Store, announcer: Announcer, retry: Retry, tasks: TaskBook) -> None:
+        self._store, self._announcer, self._retry, self._tasks = store, announcer, retry, tasks
         # One partition's blocks come while another's are judged; more would only fill memory.
         self._reading = asyncio.Semaphore(2)
 
@@ -66,6 +67,7 @@ class Recovery:
     async def _restore(self, one: Assigned, open_: Sequence[Loaded]) -> None:
         for some in _parts(open_, _EPISODES):
             rows = await self._retry.call("read blocks", self._store.outlines, [_key(loaded) for loaded in some])
+            await self._tasks.prepare(loaded=some)
             for loaded in some:
                 mine = [row for row in rows if row.episode_id == loaded.episode_id]
                 try:

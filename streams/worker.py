@@ -29,7 +29,9 @@ from kinestream.streams.judging import JUDGES
 from kinestream.streams.lookups import Lookups
 from kinestream.streams.recovery import Recovery
 from kinestream.streams.retrying import Retry
+from kinestream.streams.store.statistics import StatisticsStore
 from kinestream.streams.store.store import Store
+from kinestream.streams.task_statistics import TaskBook
 from kinestream.streams.transport.fetch import Fetch
 
 log = logging.getLogger("kinestream.worker")
@@ -69,7 +71,6 @@ class Worker:
         self._codecs = {topic: Codec(registry, topic) for topic in partitions}
         self._decoders = {topic: Decoder(self._codecs[topic], n) for topic, n in partitions.items()}
         overlays = read_overlays(settings.rules) if settings.rules else ""
-        self._judge_for = partial(JUDGES[settings.metrics], overlays=overlays)
         self._commit = commit
         self._caught_up_since = caught_up_since
         self._membership = membership
@@ -78,7 +79,9 @@ class Worker:
         self._hold_back = hold_back
         self.retry = Retry()
         self._lookups = Lookups(store, self.retry)
-        self._recovery = Recovery(store, announcer, self.retry)
+        self._tasks = TaskBook(settings, StatisticsStore(store), self.retry)
+        self._judge_for = partial(JUDGES[settings.metrics], overlays=overlays, statistics=self._tasks.find)
+        self._recovery = Recovery(store, announcer, self.retry, self._tasks)
         self._wake = asyncio.Event()
         self._drained = asyncio.Condition()
         self._flushing = asyncio.Lock()
@@ -207,8 +210,10 @@ class Worker:
     async def _look_up(self, one: Assigned, records: Sequence[LogRecord]) -> None:
         """Bring what these records need of the store. Under the partition's lock: the answers are for these alone."""
         assembler = one.assembler
+        await self._tasks.prepare(records)
         if unknown := assembler.unknown(records):
             found = await self._lookups.closed(unknown, self._codecs[one.place.topic])
+            await self._tasks.prepare(loaded=found)
             for episode_id in assembler.learn(found, records):
                 known = next(one for one in found if one.episode_id == episode_id)
                 await self._reload(one, episode_id, known.stored_day, known.start.value["robot_id"], ())
@@ -263,6 +268,7 @@ class Worker:
             due_now = dict.fromkeys([*self._closing, *((one, i) for one, due in taken for i in due.closing)])
             self._closing = list(due_now)
             await flush.close(self._next_closing())
+            self._tasks.closed(flush.tasks)
             for one in ours:
                 if one.assembler.requeued and not one.ownership.lost:
                     async with one.lock:
@@ -311,6 +317,7 @@ class Worker:
 
     async def stop(self) -> None:
         """Leave in order: flush what is due, commit."""
+        self._tasks.stop()
         await self.flush()
         await self.commit()
 

@@ -74,6 +74,15 @@ class TaskStatistics:
     poses: Mapping[str, tuple[Floats, float, float]] = field(default_factory=dict)
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class StoredStatistics:
+    """A snapshot, whose it is, and the broker time at which the newest take in it began, ms."""
+
+    task: Task
+    newest_ms: int
+    statistics: TaskStatistics
+
+
 def spread_of(values: Sequence[float]) -> Spread:
     """Median and MAD of finite values; NaN for none."""
     known = np.asarray([value for value in values if value == value], np.float64)
@@ -147,9 +156,14 @@ def statistics_of(task: Task, takes: Sequence[Features], reach: Floats) -> TaskS
 
 
 def _usual_pose(poses: Sequence[Floats], reach: Floats) -> tuple[Floats, float, float]:
-    """The mean pose, and the quartiles of the distances to it."""
+    """The mean pose, and the quartiles of the distances from each to the mean of the others.
+
+    A pose draws the mean towards itself, n / (n - 1) of its distance to that of the others is left: one that is judged
+    later does not.
+    """
     mean: Floats = np.mean(poses, axis=0)
-    distances = [pose_distance(pose, mean, reach) for pose in poses]
+    alone = len(poses) / (len(poses) - 1) if len(poses) > 1 else NONE
+    distances = [alone * pose_distance(pose, mean, reach) for pose in poses]
     low, high = np.percentile(distances, (25, 75)) if isfinite(sum(distances)) else (NONE, NONE)
     return mean, float(low), float(high)
 

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from kinestream.schemas.layout import JOINT_CHANNELS
 from kinestream.streams.assembly.values import BlockRow, FindingChange, JournalRow, Place, TakeRow
+from kinestream.streams.quality.tasks import StoredStatistics, content_of
 
 # pyarrow loads the rest of itself at its first conversion: better now than in the worker's loop.
 pa.array([""])
@@ -177,6 +178,21 @@ def takes(rows: Sequence[tuple[int, TakeRow]]) -> pa.Table:
             "metric_values": pa.array([list(r.metrics.values()) for r in given], pa.list_(pa.float64())),
             "start_pose": _lists([r.start_pose for r in given], np.float32),
             "end_pose": _lists([r.end_pose for r in given], np.float32),
+        }
+    )
+
+
+def task_statistics(rows: Sequence[StoredStatistics]) -> pa.Table:
+    """``task_statistics``: snapshots as they are for ever."""
+    return pa.table(
+        {
+            "task": pa.array([r.task.key for r in rows], pa.uint64()),
+            "newest_ms": pa.array([r.newest_ms for r in rows], pa.int64()),
+            "statistics": [r.statistics.version for r in rows],
+            **{name: [getattr(r.task, name) for r in rows] for name in ("tenant", "skill", "model_id")},
+            "joints": pa.array([list(r.task.joints) for r in rows], _TEXTS),
+            "episodes": pa.array([r.statistics.episodes for r in rows], pa.uint32()),
+            "content": [content_of(r.statistics) for r in rows],
         }
     )
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import uuid
+
 import numpy as np
 
 from kinestream.schemas.catalogue import EPISODES
@@ -24,7 +26,8 @@ def recording(seed: int) -> dict[str, np.ndarray]:
 
 
 def take_of(values: dict[str, np.ndarray], no: int, **fields: object) -> Take:
-    take = Take(no=no, seed=no, **fields)
+    # ids rise as a robot's do: what starts in the same millisecond is ordered by them
+    take = Take(no=no, seed=no, id=f"0190{no:04d}-0000-7000-8000-{uuid.uuid4().hex[:12]}", **fields)
     return _with(take, {name: channel.copy() for name, channel in values.items()})
 
 
