@@ -133,7 +133,8 @@ class Board:
         shared = {id(one): one for one in (self.context, self.rules)}
         other = copy(self)
         other._held, other._ahead = [], None
-        other.families = deepcopy(self.families, shared)
+        # those that only speak at the close keep the largest windows, and are not asked before
+        other.families = deepcopy([f for f in self.families if type(f).findings is not Family.findings], shared)
         return other
 
     def _say(self, span: Span, live: bool) -> list[Finding]:

@@ -8,7 +8,7 @@ import numpy as np
 
 from kinestream.streams.quality.desk import Batch
 from kinestream.streams.quality.family import Family
-from kinestream.streams.quality.model import SLACK, Context, Floats, Span
+from kinestream.streams.quality.model import SLACK, Context, Floats, Singles, Span
 from kinestream.streams.quality.rules import Rules
 
 #: Steps of a signature, and poses kept to make it from.
@@ -28,7 +28,8 @@ class Sketch(Family):
 
     def __init__(self, context: Context, rules: Rules) -> None:
         super().__init__(context, rules)
-        self._kept = np.zeros((KEPT, len(context.joints)))
+        # positions come in single precision
+        self._kept: Singles = np.zeros((KEPT, len(context.joints)), np.float32)
         self._count, self._stride, self._next = 0, 1, 0
         self._last: Floats | None = None
 

@@ -51,7 +51,7 @@ class CommandLag(Family):
     def __init__(self, context: Context, rules: Rules) -> None:
         super().__init__(context, rules)
         width, rate = len(context.joints), context.nominal_rate_hz
-        frames = rules.lag_longest_s * rate if rate > 0 else 0.0
+        frames = rules.lag_longest_s * rate if rate > 0 and context.measures("command") else 0.0
         self._groups = lags_to(frames, CLOSE_S * rate) if frames >= 2 else (range(0), range(0))
         #: frames
         self.lags = np.array([*self._groups[0], *self._groups[1]], np.int64)
