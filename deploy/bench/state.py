@@ -3,37 +3,56 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from types import FunctionType, ModuleType
 from typing import Any
 
 import numpy as np
 
-from kinestream.deploy.bench.floor import MODEL, RATE_HZ, layout, motions
+from kinestream.deploy.bench.floor import MODEL, RATE_HZ, layout
+from kinestream.producers.fleet.take import Take
+from kinestream.schemas.content_hash import BLOCK
+from kinestream.schemas.layout import Channel, Layout
 from kinestream.streams.judging import judge_for
 from kinestream.streams.quality import Delivery, EpisodeJudge, Frames
 
+#: Channels of the floor that is measured.
+CHANNELS = ("position", "velocity", "effort")
 
-def measure_state(frames: int = 3_000, chunk: int = 10, *, live: bool = True) -> dict[str, int]:
-    """Bytes by metric after each chunk, the most there ever were: 32 joints x 3 channels, judged live or not.
 
-    What is the same for all episodes of a robot (tables, limits, rules) is counted for none.
+def measure_state(motion: Take, chunk: int = 10, *, channels: Sequence[str] = CHANNELS) -> dict[str, int]:
+    """Bytes by metric when they were most, asked after each chunk of a take that is recorded: 32 joints.
+
+    What all episodes of a robot share (tables, limits, rules) is counted for none, nor are the frames of open blocks,
+    which the assembler holds anyway.
     """
-    (motion,) = motions(1, frames)
-    most: dict[str, int] = {}
-    judge, other = _judge(), _judge()
+    judge, other = _judge(channels), _judge(channels)
     shared = _reachable(other) & _reachable(judge)
-    for first in range(0, frames, chunk):
-        part = slice(first, first + chunk)
-        channels = {name: getattr(motion, name)[part] for name in ("position", "velocity", "effort")}
-        t_ns = motion.t_ns[part] + 10**18
-        judge.advance(Frames(np.arange(first, first + len(t_ns)), t_ns, channels, t_ns + 5_000_000))
-        if live:
-            judge.live(Delivery(part.stop, part.stop))
+    blocks = [_block(motion, channels, first) for first in range(0, len(motion), BLOCK)]
+    shared |= {id(array) for block in blocks for array in block.values()}
+    most: dict[str, int] = {}
+    for first in range(0, len(motion), chunk):
+        for begin, end in _pieces(first, min(first + chunk, len(motion))):
+            block, part = blocks[begin // BLOCK], slice(begin % BLOCK, begin % BLOCK + end - begin)
+            values = {name: block[name][part] for name in channels}
+            judge.advance(Frames(np.arange(begin, end), block["t"][part], values, block["t"][part] + 5_000_000))
+        judge.live(Delivery(end, end))
         now = state_of(judge, shared)
-        if sum(now.values()) > sum(most.values()):
-            most = now
+        most = max(most, now, key=lambda one: sum(one.values()))
     return most
+
+
+def _block(motion: Take, channels: Sequence[str], first: int) -> dict[str, Any]:
+    part = slice(first, first + BLOCK)
+    return {"t": motion.t_ns[part] + 10**18, **{name: getattr(motion, name)[part].copy() for name in channels}}
+
+
+def _pieces(begin: int, end: int) -> Iterator[tuple[int, int]]:
+    """A chunk by the blocks it lies in."""
+    while begin < end:
+        stop = min(end, (begin // BLOCK + 1) * BLOCK)
+        yield begin, stop
+        begin = stop
 
 
 def state_of(judge: EpisodeJudge, shared: frozenset[int] | set[int] = frozenset()) -> dict[str, int]:
@@ -42,9 +61,11 @@ def state_of(judge: EpisodeJudge, shared: frozenset[int] | set[int] = frozenset(
     return {name: _bytes(part, seen) for name, part in _parts(judge)}
 
 
-def _judge() -> EpisodeJudge:
+def _judge(channels: Sequence[str]) -> EpisodeJudge:
     start = {"episode_id": "x", "model_id": MODEL, "skill": "", "nominal_rate_hz": RATE_HZ, "stamp_resolution_ns": 1000}
-    return judge_for(start, layout())
+    joints = layout().joints
+    units = {"velocity": "rad/s", "effort": "Nm"}
+    return judge_for(start, Layout(joints, tuple(Channel(c, len(joints), units.get(c, "rad")) for c in channels)))
 
 
 def _parts(judge: EpisodeJudge) -> Iterator[tuple[str, Any]]:

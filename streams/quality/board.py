@@ -18,6 +18,7 @@ from kinestream.streams.quality.duplicates import Signature, Sketch
 from kinestream.streams.quality.family import Family
 from kinestream.streams.quality.frozen import Frozen
 from kinestream.streams.quality.gripper import Chatter
+from kinestream.streams.quality.held import Held, joined, part_of
 from kinestream.streams.quality.idle import Idle
 from kinestream.streams.quality.lag import CommandLag
 from kinestream.streams.quality.layout_check import LayoutCheck
@@ -70,43 +71,44 @@ class Board:
         self._needed = {*JOINT_CHANNELS, *chatter.channels}
         self._before = Before()
         self._first: Frames | None = None
-        self._held: list[Frames] = []
-        #: for live findings: this board with the first ``_shown`` pieces held
+        self._held = Held(self._needed)
+        #: for live findings: this board with the first ``_shown`` frames held
         self._ahead: Board | None = None
         self._shown = 0
         #: True once parts were merged: what does not merge exactly is to be recomputed
         self.merged = False
 
     def add(self, frames: Frames) -> None:
-        """Take frames beyond the last; they are copied unless fed at once.
+        """Take frames beyond the last; their values must not change until their batch is whole.
 
         A batch is the frames of one range of numbers, whatever pieces they come in: sums of floats depend on the cuts.
         """
         numbers = frames.seq // LARGEST
         cuts = [] if numbers[0] == numbers[-1] else (np.flatnonzero(np.diff(numbers)) + 1).tolist()
         for begin, end in pairwise([0, *cuts, len(numbers)]):
-            self._take(_part(frames, begin, end))
+            self._take(part_of(frames, begin, end))
 
     def _take(self, frames: Frames) -> None:
-        if self._held and int(self._held[0].seq[0]) // LARGEST != int(frames.seq[0]) // LARGEST:
+        if self._held.frames and self._held.first_seq // LARGEST != int(frames.seq[0]) // LARGEST:
             self.settle()
-        if (int(frames.seq[-1]) + 1) % LARGEST:
-            self._held.append(_copied(frames, self._needed))
+        whole = (int(frames.seq[-1]) + 1) % LARGEST == 0
+        if whole and not self._held.frames:
+            self._feed(frames)
             return
-        held, self._held = self._held, []
-        self._feed(_joined([*held, frames]))
+        self._held.add(frames)
+        if whole:
+            self.settle()
 
     def settle(self) -> None:
         """Feed what is held back: nothing more comes of its range of numbers."""
-        if self._held:
-            held, self._held = self._held, []
-            self._feed(_joined(held))
+        if self._held.frames:
+            self._feed(joined(self._held.take()))
 
     def _feed(self, frames: Frames) -> None:
         self._ahead, self._shown = None, 0
         batch = Batch(self.context, self.rules, self._before, frames)
         if self._first is None:
-            self._first = _copied(_part(frames, 0, 1), self._needed)
+            self._first = _copied(part_of(frames, 0, 1), self._needed)
         # values of 1e38 overflow some square: what comes of it is no number and is told as such
         with np.errstate(over="ignore", invalid="ignore"):
             for family in self.families:
@@ -118,21 +120,21 @@ class Board:
         if not live:
             self.settle()
             return self._say(span, live)
-        unseen = self._held[self._shown :]
+        unseen = self._held.since(self._shown)
         if unseen and span.last_t - int(unseen[0].t_ns[0]) >= PATIENCE_NS:
             self._look_ahead(unseen)
         return (self._ahead or self)._say(span, live)
 
     def _look_ahead(self, unseen: list[Frames]) -> None:
         """Feed the frames of an unfinished batch to a copy of the families: theirs must not depend on who looked."""
-        ahead, shown = self._ahead or self._copy(), len(self._held)
-        ahead._feed(_joined(unseen))
+        ahead, shown = self._ahead or self._copy(), self._held.frames
+        ahead._feed(joined(unseen))
         self._ahead, self._shown = ahead, shown
 
     def _copy(self) -> Board:
         shared = {id(one): one for one in (self.context, self.rules)}
         other = copy(self)
-        other._held, other._ahead = [], None
+        other._held, other._ahead = Held(()), None
         # those that only speak at the close keep the largest windows, and are not asked before
         other.families = deepcopy([f for f in self.families if type(f).findings is not Family.findings], shared)
         return other
@@ -185,22 +187,6 @@ class Board:
         self._before.frames = frames
 
 
-def _part(frames: Frames, begin: int, end: int) -> Frames:
-    if begin == 0 and end >= len(frames.seq):
-        return frames
-    piece = slice(begin, end)
-    channels = {name: values[piece] for name, values in frames.channels.items()}
-    return Frames(frames.seq[piece], frames.t_ns[piece], channels)
-
-
 def _copied(frames: Frames, needed: Collection[str]) -> Frames:
     channels = {name: values.copy() for name, values in frames.channels.items() if name in needed}
     return Frames(frames.seq.copy(), frames.t_ns.copy(), channels)
-
-
-def _joined(pieces: list[Frames]) -> Frames:
-    if len(pieces) == 1:
-        return pieces[0]
-    channels = {name: np.concatenate([p.channels[name] for p in pieces]) for name in pieces[0].channels}
-    stamps = np.concatenate([p.t_ns for p in pieces])
-    return Frames(np.concatenate([p.seq for p in pieces]), stamps, channels)
