@@ -132,7 +132,8 @@ class Board:
         self._ahead, self._shown = ahead, shown
 
     def _copy(self) -> Board:
-        shared = {id(one): one for one in (self.context, self.rules)}
+        kept = [value for family in self.families for value in vars(family).values() if _never_changes(value)]
+        shared = {id(one): one for one in (self.context, self.rules, *kept)}
         other = copy(self)
         other._held, other._ahead = Held(()), None
         # those that only speak at the close keep the largest windows, and are not asked before
@@ -185,6 +186,10 @@ class Board:
         frames = self._before.frames + later._before.frames
         self._before = later._before
         self._before.frames = frames
+
+
+def _never_changes(value: object) -> bool:
+    return isinstance(value, np.ndarray) and not value.flags.writeable
 
 
 def _copied(frames: Frames, needed: Collection[str]) -> Frames:

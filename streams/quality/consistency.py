@@ -7,7 +7,7 @@ from math import sqrt
 import numpy as np
 
 from kinestream.streams.quality.desk import Batch
-from kinestream.streams.quality.family import Family, Found, rows
+from kinestream.streams.quality.family import Family, Found, constant, rows
 from kinestream.streams.quality.model import SLACK, Context, Finding, Flag, Floats, Mask, MetricValue, Origin, Span
 from kinestream.streams.quality.rules import Rules
 from kinestream.streams.quality.spikes import Spikes
@@ -37,8 +37,8 @@ class Consistency(Family):
         width = len(context.joints)
         speed = np.asarray(context.velocity, np.float64)
         known = np.isfinite(speed) & (speed > 0) & context.model_known
-        self._fastest = np.where(known, speed, np.inf)
-        self._fastest_squared = self._fastest**2
+        self._fastest = constant(np.where(known, speed, np.inf))
+        self._fastest_squared = constant(self._fastest**2)
         # sums over intervals of e^2, dq/D vm and vm^2, over frames of v^2; how many of each; all (J,)
         self.errors, self.products, self.means = np.zeros(width), np.zeros(width), np.zeros(width)
         self.intervals = np.zeros(width)

@@ -88,6 +88,12 @@ def plain(metric: str, value: float, unit: str) -> MetricValue:
     return MetricValue(metric, "", value, unit, Flag.GOOD if value == value else Flag.NOT_EVALUATED)
 
 
+def constant(values: Floats) -> Floats:
+    """What never changes: copies of a family share it."""
+    values.flags.writeable = False
+    return values
+
+
 def known_limit(limit: Floats | None, context: Context) -> Floats:
     """Limits above 0 of a known model, else NaN; float64 (J,)."""
     if limit is None or not context.model_known:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from kinestream.streams.quality.desk import Batch
-from kinestream.streams.quality.family import Family, Found, rows, where
+from kinestream.streams.quality.family import Family, Found, constant, rows, where
 from kinestream.streams.quality.model import (
     SECOND,
     SLACK,
@@ -36,7 +36,8 @@ class Frozen(Family):
         width = len(context.joints)
         reach = np.asarray(context.upper, np.float64) - np.asarray(context.lower, np.float64)
         known = np.isfinite(reach) & (reach > 0) & context.model_known
-        self.least = np.where(known, rules.frozen_path * np.where(known, reach, 0.0), np.inf) * (1 + SLACK)
+        least = np.where(known, rules.frozen_path * np.where(known, reach, 0.0), np.inf) * (1 + SLACK)
+        self.least = constant(least)
         self._ns = rules.frozen_suspect_s * SECOND * (1 - SLACK)
         # of each joint's open run: number and stamp of its first frame, path of its command since
         self._seq = np.zeros(width, np.int64)

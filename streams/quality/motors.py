@@ -8,7 +8,7 @@ import numpy as np
 
 from kinestream.schemas.messages import load_messages
 from kinestream.streams.quality.desk import Batch, over_frames
-from kinestream.streams.quality.family import Family, Found, join, known_limit, mark, rows, where
+from kinestream.streams.quality.family import Family, Found, constant, join, known_limit, mark, rows, where
 from kinestream.streams.quality.model import (
     SECOND,
     SLACK,
@@ -49,8 +49,8 @@ class Speed(Family):
 
     def __init__(self, context: Context, rules: Rules) -> None:
         super().__init__(context, rules)
-        self.limit = known_limit(context.velocity, context)
-        self._bound = np.where(np.isnan(self.limit), np.inf, self.limit * rules.speed_suspect * (1 + SLACK))
+        self.limit = constant(known_limit(context.velocity, context))
+        self._bound = constant(np.where(np.isnan(self.limit), np.inf, self.limit * rules.speed_suspect * (1 + SLACK)))
         self.over: dict[int, Spell] = {}
 
     def add(self, batch: Batch) -> None:
@@ -108,9 +108,9 @@ class Effort(Family):
 
     def __init__(self, context: Context, rules: Rules) -> None:
         super().__init__(context, rules)
-        self.limit = known_limit(context.effort, context)
+        self.limit = constant(known_limit(context.effort, context))
         known = ~np.isnan(self.limit)
-        self._full = np.where(known, self.limit * rules.effort_saturated * (1 - SLACK), np.inf)
+        self._full = constant(np.where(known, self.limit * rules.effort_saturated * (1 - SLACK), np.inf))
         self._ns = int(rules.effort_fail_s * SECOND * (1 + SLACK)) + 1
         self.over: dict[int, Spell] = {}
         self.full: dict[int, Runs] = {}

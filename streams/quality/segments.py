@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 from math import ceil
+from typing import Final
 
 import numpy as np
 
 from kinestream.streams.quality.model import SLACK, Floats
 from kinestream.streams.quality.rules import Rules
+
+#: Samples at the beginning of a movement that its sums leave out.
+_RAW: Final = 2
 
 
 class Segments:
@@ -18,7 +22,7 @@ class Segments:
     dropped (ours; so chained reaches are measured alike, however many and however far apart).
     """
 
-    __slots__ = ("_count", "_kept", "_lead", "_longest", "_peak", "_rules", "_speed")
+    __slots__ = ("_count", "_head", "_kept", "_lead", "_longest", "_peak", "_rules", "_speed", "_speeds", "_sums")
 
     def __init__(self, rules: Rules, rate_hz: float) -> None:
         self._rules = rules
@@ -29,23 +33,32 @@ class Segments:
         """Drop the movement that is going on: what follows is not its continuation."""
         self._kept: list[Floats] = []
         self._lead: list[Floats] = []
+        # what came before ``_kept``: its first samples, the speeds of all, and the other columns' sums behind the first
+        self._head: Floats | None = None
+        self._speeds: list[Floats] = []
+        self._sums: Floats | None = None
         self._count = 0
         self._peak = 0.0
         self._speed = float("inf")
 
     def add(self, series: Floats) -> list[Floats]:
-        """Go on; the movements that end in these samples, each (k, m). Keeps views of ``series``."""
+        """Go on; the movements that end in these samples, each (k, m). Keeps views of ``series`` until the next.
+
+        Of the columns but the first only sums from the third sample on are kept, wherever they stand: nobody asks for
+        more, and ten seconds of a movement are most of what an episode holds.
+        """
+        self._compact()
         speed, begin = series[:, 0], 0
         ended: list[Floats] = []
         if not len(speed) or self._nothing_happens(series, speed):
             return ended
         while begin < len(speed):
-            begin = self._move(speed, series, begin, ended) if self._kept else self._wait(speed, series, begin)
+            begin = self._move(speed, series, begin, ended) if self._count else self._wait(speed, series, begin)
         return ended
 
     def _nothing_happens(self, series: Floats, speed: Floats) -> bool:
         """Take the series whole where a movement goes on throughout, as most do."""
-        if not self._kept or self._count + len(speed) >= self._longest:
+        if not self._count or self._count + len(speed) >= self._longest:
             return False
         peak = max(self._peak, float(np.maximum.reduce(speed)))
         if not np.minimum.reduce(speed) >= self._floor(peak):
@@ -116,11 +129,11 @@ class Segments:
 
     def _close(self, series: Floats, begin: int, end: int, ended: list[Floats]) -> int:
         """The movement ends with the sample before ``end``, which may be the rest before the next."""
-        kept = [*self._kept, series[begin:end]]
-        count = self._count + end - begin
-        if count >= self._rules.move_frames:
-            ended.append(np.concatenate(kept))
-        last = kept[-1][-1:].copy()
+        if end > begin:
+            self._kept.append(series[begin:end])
+        if self._count + end - begin >= self._rules.move_frames:
+            ended.append(self._whole())
+        last = series[end - 1 : end].copy()
         self.reset()
         self._speed = float(last[0, 0])
         self._lead = [last]
@@ -128,5 +141,34 @@ class Segments:
 
     def finish(self) -> list[Floats]:
         """The movement that is still going on, if it is long enough; the take ended in it."""
-        whole = self._kept if self._count >= self._rules.move_frames else []
-        return [np.concatenate(whole)] if whole else []
+        return [self._whole()] if self._count >= self._rules.move_frames else []
+
+    def _whole(self) -> Floats:
+        kept = np.concatenate(self._kept) if self._kept else None
+        if self._head is None or self._sums is None:
+            return kept if kept is not None else np.zeros((0, 1))
+        before = sum(map(len, self._speeds))
+        whole = np.zeros((before + (0 if kept is None else len(kept)), self._head.shape[1]))
+        whole[:before, 0] = np.concatenate(self._speeds)
+        if kept is not None:
+            whole[before:] = kept
+        whole[:_RAW, 1:] = self._head[:, 1:]
+        whole[_RAW, 1:] += self._sums
+        return whole
+
+    def _compact(self) -> None:
+        """Keep of the last series what is needed of it, and not the series."""
+        if self._lead:
+            self._lead = [np.concatenate(self._lead)]
+        if not self._kept:
+            return
+        piece = self._kept[0] if len(self._kept) == 1 else np.concatenate(self._kept)
+        if self._head is None and len(piece) <= _RAW:
+            self._kept = [piece.copy()]
+            return
+        self._kept = []
+        self._speeds.append(piece[:, 0].copy())
+        if self._head is None:
+            self._head, piece = piece[:_RAW].copy(), piece[_RAW:]
+        sums = np.add.reduce(piece[:, 1:], axis=0)
+        self._sums = sums if self._sums is None else self._sums + sums

@@ -16,12 +16,12 @@ class LogHistogram:
 
     def __init__(self, lowest: int, octaves: int) -> None:
         self._offset = (1023 + lowest) << 4
-        self.bins = np.zeros(16 * octaves, np.int64)
+        self.bins = np.zeros(16 * octaves, np.int32)
 
     def add(self, values: Floats) -> None:
         """Count values (n,), float64, at least 0."""
         places = (values.view(np.int64) >> _SHIFT) - self._offset
-        self.bins += np.bincount(np.clip(places, 0, len(self.bins) - 1), minlength=len(self.bins))
+        self.bins += np.bincount(np.clip(places, 0, len(self.bins) - 1), minlength=len(self.bins)).astype(np.int32)
 
     def quantile(self, share: float) -> float:
         """The middle of the bin in which ``share`` of the values is reached; NaN without values."""

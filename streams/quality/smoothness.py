@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from array import array
 from copy import deepcopy
 from math import ceil, sqrt
 
@@ -17,7 +18,7 @@ from kinestream.streams.quality.rules import Rules
 from kinestream.streams.quality.segments import Segments
 
 #: movements whose figures are kept; beyond, every second one is
-_KEPT = 512
+_KEPT = 128
 _PER_MOVEMENT = ("S1", "S1v", "S2")
 
 
@@ -26,7 +27,7 @@ class Movements:
 
     def __init__(self) -> None:
         self.count = 0
-        self.figures: dict[str, list[float]] = {name: [] for name in _PER_MOVEMENT}
+        self.figures = {name: array("d") for name in _PER_MOVEMENT}
         self.worst = dict.fromkeys(_PER_MOVEMENT, NONE)
         self._every = 1
         self.peaks, self.path = 0, 0.0

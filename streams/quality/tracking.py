@@ -39,7 +39,7 @@ class Tracking(Family):
 
     def __init__(self, context: Context, rules: Rules) -> None:
         super().__init__(context, rules)
-        width = len(context.joints)
+        width = len(context.joints) if context.measures("command") else 0
         self.squares, self.frames = np.zeros(width), np.zeros(width)
         self.largest = 0.0
         self.far = 0
@@ -113,7 +113,7 @@ class RestOffset(Family):
 
     def __init__(self, context: Context, rules: Rules) -> None:
         super().__init__(context, rules)
-        width = len(context.joints)
+        width = len(context.joints) if context.measures("command") else 0
         rate = context.nominal_rate_hz
         self._need = max(1, ceil(rules.offset_rest_s * rate * (1 - SLACK))) if rate > 0 else 0
         self._before = np.zeros((self._need, width), np.bool_)
