@@ -19,7 +19,7 @@ CREATE TABLE IF NOT EXISTS {database}.takes {on_cluster}
 )
 ENGINE = {engine}ReplacingMergeTree(version)
 ORDER BY (bucket, started_ms, take)
-SETTINGS index_granularity = 128;
+SETTINGS index_granularity = 512, min_compress_block_size = 4096, max_compress_block_size = 16384;
 
 -- Statistics of a task, each row for ever as it is: what judged by it can be judged again.
 CREATE TABLE IF NOT EXISTS {database}.task_statistics {on_cluster}

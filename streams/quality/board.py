@@ -51,10 +51,10 @@ class Board:
             LayoutCheck(context, rules),
             Speed(context, rules),
             Effort(context, rules),
-            Frozen(context, rules),
+            spikes,  # before those that ask for the resolution
+            Frozen(context, rules, spikes),
             Stale(context, rules),
             consistency,
-            spikes,
             Units(context, rules),
             VelocityDelay(context, rules),
             Tracking(context, rules),

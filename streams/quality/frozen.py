@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from typing import Final, NamedTuple
+
 import numpy as np
 
 from kinestream.streams.quality.desk import Batch
 from kinestream.streams.quality.family import Family, Found, constant, rows, where
 from kinestream.streams.quality.model import (
+    NONE,
     SECOND,
     SLACK,
     Context,
@@ -20,41 +23,58 @@ from kinestream.streams.quality.model import (
 )
 from kinestream.streams.quality.rules import Rules
 from kinestream.streams.quality.spells import Spell
+from kinestream.streams.quality.spikes import Spikes
+
+#: Steps of the sensor that count as one: the next more is two.
+_ONE_STEP: Final = 1.5
+
+
+class _Mark(NamedTuple):
+    """A frame a run may begin with: number, stamp, and how far the joint's command had travelled by then."""
+
+    seq: int
+    t: int
+    path: float
 
 
 class Frozen(Family):
-    """I6 stuck sensor: longest run of equal positions while the command's path over it exceeds 1 % of the range, s.
+    """I6 stuck sensor: longest run with range(q) <= LSB while the command's path over it exceeds 1 % of the range, s.
 
-    QARTOD's flat line test with the command as witness; 0.5 s SUSPECT, 2 s FAIL (ours). Equal means range(q) = 0 over
-    the run: one least step of a live encoder ends it. Needs a command and the joint's range. A run ends at a NaN.
+    QARTOD's flat line test with the command as witness; 0.5 s SUSPECT, 2 s FAIL (ours). LSB is the joint's least
+    nonzero |dq| so far (I10): a dead encoder that flickers between two neighbouring codes stands still, one that takes
+    a third does not. Steps up to 1.5 LSB count as one: single precision moves codes a little. Needs a command and the
+    joint's range. A run ends at a NaN.
     """
 
     metrics = ("I6",)
 
-    def __init__(self, context: Context, rules: Rules) -> None:
+    def __init__(self, context: Context, rules: Rules, spikes: Spikes) -> None:
         super().__init__(context, rules)
+        self._spikes = spikes
         width = len(context.joints)
         reach = np.asarray(context.upper, np.float64) - np.asarray(context.lower, np.float64)
         known = np.isfinite(reach) & (reach > 0) & context.model_known
         least = np.where(known, rules.frozen_path * np.where(known, reach, 0.0), np.inf) * (1 + SLACK)
         self.least = constant(least)
         self._ns = rules.frozen_suspect_s * SECOND * (1 - SLACK)
-        # of each joint's open run: number and stamp of its first frame, path of its command since
-        self._seq = np.zeros(width, np.int64)
-        self._t = np.zeros(width, np.int64)
-        self._path = np.zeros(width)
-        self._last_t = 0
-        self._command: Floats | None = None
+        width = width if context.measures("command") else 0
+        # of each joint's open run the first frame, and how far the command has travelled, then and in all
+        self._seq, self._t = np.zeros(width, np.int64), np.zeros(width, np.int64)
+        self._path, self._total = np.zeros(width), np.zeros(width)
+        #: joints whose run holds two values: the one that is not the last, and since when it is the last
+        self._two: dict[int, tuple[float, _Mark]] = {}
         self.spells: dict[int, Spell] = {}
         self._counted: dict[int, int] = {}
 
     def add(self, batch: Batch) -> None:
-        """Go on with each joint's run; look closely at joints whose run is long enough."""
+        """Go on with each joint's run; look closely at joints whose run is long enough, or holds two values."""
         command = batch.channel("command")
         if command is None or batch.channel("position") is None:
             return
         n, shop = batch.n, batch.shop
-        moved = np.not_equal(batch.step, 0.0, out=shop.flags[:n])
+        steps = np.nan_to_num(self._spikes.resolution)
+        moved = np.greater(np.absolute(batch.step, out=shop.spare[:n]), _ONE_STEP * steps, out=shop.flags[:n])
+        flickers = (batch.step != 0.0) & ~moved
         for name in ("position", "command"):
             if (bad := batch.bad(name)) is not None:
                 moved |= bad[1:] | bad[:-1]
@@ -63,10 +83,16 @@ class Frozen(Family):
         way = np.subtract(command[1:], command[:-1], out=shop.spare[:n])
         np.absolute(way, out=way)
         total = batch.ones @ way
-        doubtful = self._long(batch, moved) & (self._path + total > self.least)
-        for j in np.flatnonzero(doubtful).tolist():
-            self._closely(batch, j, moved[:, j], way[:, j])
+        doubtful = self._long(batch, moved) & (self._total - self._path + total > self.least)
+        close = np.flatnonzero(doubtful | flickers.any(axis=0)).tolist()
+        found = [self._closely(batch, j, moved[:, j], way[:, j], bool(doubtful[j])) for j in close]
         self._go_on(batch, moved, way, total)
+        for j, (start, other, since) in zip(close, found, strict=True):
+            self._seq[j], self._t[j], self._path[j] = start
+            if other == other:
+                self._two[j] = other, since
+            else:
+                self._two.pop(j, None)
 
     def _long(self, batch: Batch, moved: Mask) -> Mask:
         """Joints of which some run up to or within this batch may be long enough."""
@@ -79,34 +105,53 @@ class Frozen(Family):
         return long
 
     def _go_on(self, batch: Batch, moved: Mask, way: Floats, total: Floats) -> None:
+        """Joints that hold one value since they last moved."""
         last = batch.n - 1 - moved[::-1].argmax(axis=0)
         ran = moved[last, np.arange(len(last))]
         after = np.greater(_PLACES[: batch.n], last, out=batch.shop.flags[: batch.n])
         since = batch.ones @ np.multiply(way, after, out=way)
-        self._path = np.where(ran, since, self._path + total)
+        self._total += total
+        self._path = np.where(ran, self._total - since, self._path)
         self._seq = np.where(ran, batch.seq[last], self._seq)
         self._t = np.where(ran, batch.frames.t_ns[last], self._t)
-        self._last_t = int(batch.frames.t_ns[-1])
+        for j in [j for j in self._two if ran[j]]:
+            del self._two[j]
 
-    def _closely(self, batch: Batch, j: int, moved: Mask, way: Floats) -> None:
-        seq, t, path = int(self._seq[j]), int(self._t[j]), float(self._path[j])
-        stamps = batch.frames.t_ns
-        begin = 0
-        for end in [*np.flatnonzero(moved).tolist(), batch.n]:
-            if end > begin:
-                path += float(way[begin:end].sum())
-                if path > self.least[j]:
-                    self._record(j, seq, t, int(stamps[end - 1]))
-            if end < batch.n:
-                seq, t, path, begin = int(batch.seq[end]), int(stamps[end]), 0.0, end + 1
+    def _closely(self, batch: Batch, j: int, moved: Mask, way: Floats, record: bool) -> tuple[_Mark, float, _Mark]:
+        """One joint's runs, those behind its last move alone where none can be long: the open one's first frame, the
+        value that is not the last (NaN = it holds one), and since when the last is.
+        """
+        position, stamps = batch.channel("position"), batch.frames.t_ns
+        assert position is not None  # asked before
+        values, near = position[:, j], float(np.nan_to_num(self._spikes.resolution[j])) / 2
+        paths = np.concatenate(([0.0], np.cumsum(way))) + self._total[j]
+        changes = np.flatnonzero((batch.step[:, j] != 0.0) | moved)
+        if not record and moved.any():
+            changes = changes[changes >= batch.n - 1 - int(moved[::-1].argmax())]
+        start = _Mark(int(self._seq[j]), int(self._t[j]), float(self._path[j]))
+        other, since = self._two.get(j, (NONE, start))
+        for k in changes.tolist():
+            here = _Mark(int(batch.seq[k]), int(stamps[k]), float(paths[k + 1]))
+            if record:
+                self._record(j, start, int(batch.t[k]), float(paths[k]))
+            if moved[k]:
+                start, other = here, NONE
+            else:
+                if other == other and abs(values[k + 1] - other) > near:
+                    start = since  # a third value: what came before the last is no part of it
+                other = float(values[k])
+            since = here
+        if record:
+            self._record(j, start, int(stamps[-1]), float(paths[-1]))
+        return start, other, since
 
-    def _record(self, j: int, seq: int, first_t: int, last_t: int) -> None:
-        if last_t - first_t < self._ns:
+    def _record(self, j: int, start: _Mark, last_t: int, path: float) -> None:
+        if last_t - start.t < self._ns or not path - start.path > self.least[j]:
             return
         spell = self.spells.setdefault(j, Spell())
-        new = self._counted.get(j) != seq
-        self._counted[j] = seq
-        spell.add(int(new), (seq, first_t), last_t, (last_t - first_t) / SECOND)
+        new = self._counted.get(j) != start.seq
+        self._counted[j] = start.seq
+        spell.add(int(new), (start.seq, start.t), last_t, (last_t - start.t) / SECOND)
 
     def findings(self, span: Span, live: bool) -> list[Finding]:
         """One a joint."""

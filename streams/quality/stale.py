@@ -12,10 +12,10 @@ from kinestream.streams.quality.spells import Run, Spell, edges_of
 
 
 class Stale(Family):
-    """I7 stale frame: runs of identical (q, v, tau) while frame numbers rise and the velocity says there is motion.
+    """I7 stale frame: runs of identical (q, v, tau) while frame numbers rise.
 
-    3 frames SUSPECT, 0.5 s FAIL (ours; a driver that republished its cached state). A robot at rest may well repeat
-    itself, in simulation for ever, so only measurements with some |v| above rest count; needs q and v.
+    3 frames SUSPECT, 0.5 s FAIL (ours; a driver that republished its cached state). A simulated robot at rest repeats
+    itself for ever and says that it rests: measurements whose every v is exactly 0 do not count. Needs q and v.
     """
 
     metrics = ("I7",)
@@ -37,7 +37,7 @@ class Stale(Family):
             return
         at = np.flatnonzero(still)
         same = (velocity[at + 1] == velocity[at]).all(axis=1)
-        same &= np.abs(velocity[at + 1]).max(axis=1) > self.rules.idle_speed
+        same &= (velocity[at + 1] != 0.0).any(axis=1)
         for name in ("effort", "position", "velocity"):
             if name == "effort" and (tau := batch.channel("effort")) is not None:
                 same &= (tau[at + 1] == tau[at]).all(axis=1)
