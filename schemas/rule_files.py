@@ -19,6 +19,8 @@ _ALWAYS: Final = {"name", "version"}
 #: Keys of the whole rules, and of those that override some.
 WHOLE: Final = {"name", "version", "required", "classes", "thresholds"}
 OVERLAY: Final = {"name", "version", "required", "thresholds", "model", "skill", "subtask"}
+#: Thresholds that are places, and may lie below 0.
+PLACES: Final = "box_"
 _LAYOUT: Final = "global.yaml, models/MODEL_ID.yaml, skills/SKILL.yaml and subtasks/SKILL.SUBTASK.yaml are"
 
 
@@ -154,7 +156,9 @@ def numbers(given: RuleFile, thresholds: Any, known: Mapping[str, float] | None)
             raise RulesError(
                 f"{where}: there is no threshold {key!r}" + (f"; near it: {', '.join(near)}" if near else "")
             )
-        if isinstance(value, bool) or not isinstance(value, int | float) or not isfinite(value) or value < 0:
+        if isinstance(value, bool) or not isinstance(value, int | float) or not isfinite(value):
+            raise RulesError(f"{where}: threshold {key} is {value!r}: a finite number of at least 0 is needed")
+        if value < 0 and not str(key).startswith(PLACES):
             raise RulesError(f"{where}: threshold {key} is {value!r}: a finite number of at least 0 is needed")
         if known is not None and isinstance(known[key], int) and not isinstance(value, int):
             raise RulesError(f"{where}: threshold {key} is {value!r}: it counts, so a whole number is needed")

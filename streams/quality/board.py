@@ -12,6 +12,7 @@ from itertools import pairwise
 import numpy as np
 
 from kinestream.streams.quality.consistency import Consistency
+from kinestream.streams.quality.declared import Declared
 from kinestream.streams.quality.delay import VelocityDelay
 from kinestream.streams.quality.desk import JOINT_CHANNELS, LARGEST, Batch, Before
 from kinestream.streams.quality.duplicates import Signature, Sketch
@@ -43,6 +44,7 @@ class Board:
         self.context, self.rules = context, rules
         spikes = Spikes(context, rules)
         chatter = Chatter(context, rules)
+        declared = Declared(context, rules)
         consistency = Consistency(context, rules, spikes)
         self.sketch = Sketch(context, rules)
         self.path = Path(context, rules)
@@ -64,11 +66,12 @@ class Board:
             Smoothness(context, rules),
             chatter,
             Idle(context, rules),
+            declared,
             self.path,
             self.sketch,
         ]
-        # what a family reads: of further channels only those that hold a gripper
-        self._needed = {*JOINT_CHANNELS, *chatter.channels}
+        # what a family reads: of further channels only those that hold a gripper, or where hands are
+        self._needed = {*JOINT_CHANNELS, *chatter.channels, *declared.channels}
         self._before = Before()
         self._first: Frames | None = None
         self._held = Held(self._needed)

@@ -115,6 +115,14 @@ class Rules:
     task_episodes: int
     task_spread: float
     pose_spread: float
+    rest_left_speed: float
+    rest_right_speed: float
+    box_low_x: float
+    box_low_y: float
+    box_low_z: float
+    box_high_x: float
+    box_high_y: float
+    box_high_z: float
     near_cosine: float
     near_duration: float
 
