@@ -29,7 +29,7 @@ _ELEMENT = re.compile(r"(?P<end>(?P<side>left|right)_\w+)_(?P<axis>[xyz])")
 
 
 class Declared(Family):
-    """D3: mean speed of a hand that the task wants at rest, path / time, m/s; D3.outside: share of frames outside a box.
+    """D3: mean speed of a hand the task wants at rest, path / time, m/s; D3.outside: share of frames outside a box.
 
     Rules of a skill or subtask declare both (RoboCOIN's task rules; 0.05 m/s there): ``rest_left_speed`` and
     ``rest_right_speed``, ``box_low_x`` to ``box_high_z`` in the frame of the channel. 0, or a box without an inside,
