@@ -37,9 +37,10 @@ Progress = Callable[[str], None]
 #: Joints of the takes that are asked about, and takes that close together.
 _JOINTS: Final = 32
 _TOGETHER: Final = 10
-#: Of the takes of one task (the 60 of the G1) about 1 in 5,000 pairs share a band and a length; a task is at most so
-#: large a part of an archive.
-_SHARE: Final = 1 / 5_000
+#: Of the takes of one task (the 60 of the G1) so many of all pairs share a given band, and several bands; a task is at
+#: most so large a part of an archive.
+_SHARE: Final = 1 / 1_100
+_SEVERAL: Final = 1 / 350
 _TASK: Final = 1 / 50
 _START_S, _MERGED_S = 60.0, 1_800.0
 _FILL: Final = """
@@ -117,7 +118,8 @@ def _filled(here: Settings, size: int, asked: Sequence[Print]) -> Settings:
 
 
 def _neighbours(asked: Sequence[Print], size: int) -> Iterator[TakeRow]:
-    """A near twin of each take asked about, and the crowd of strangers that share one band with it."""
+    """A near twin of each take asked about, and the crowd of strangers that share a band with it, some three."""
+    rng = np.random.default_rng(1)
     for take in asked:
         twin = replace(take, order=(1_900_000_000_000, f"{take.episode_id}-twin"), digest=f"twin {take.digest}")
         own = take_key(twin.episode_id)
@@ -126,10 +128,19 @@ def _neighbours(asked: Sequence[Print], size: int) -> Iterator[TakeRow]:
         whose = partial(row, episode_id=twin.episode_id, digest=twin.digest)
         yield whose(own, take=own, kind="take", seconds=30.0, signature=signature)
         yield row(exact_key(twin), take=own, kind="exact")
-        for number, bucket in enumerate(near_keys(twin)):
-            yield row(bucket, take=own, kind="near")
-            for stranger in range(_crowd(size)):
-                yield row(bucket, take=take_key(f"{number} {stranger} {bucket}"), kind="near")
+        keys = near_keys(twin)
+        yield from (row(bucket, take=own, kind="near") for bucket in keys)
+        crowds = [_crowd(size)] * len(keys)
+        for stranger in range(round(size * _TASK * _SEVERAL)):
+            name = f"{take.episode_id} {stranger}"
+            yield row(take_key(name), take=take_key(name), kind="take", episode_id=name, seconds=30.0,
+                      signature=rng.integers(-2_000, 2_000, len(signature), np.int16))  # fmt: skip
+            for band in rng.choice(len(keys), 3, replace=False):
+                crowds[band] -= 1
+                yield row(keys[band], take=take_key(name), kind="near")
+        for bucket, left in zip(keys, crowds, strict=True):
+            for stranger in range(left):
+                yield row(bucket, take=take_key(f"{stranger} {bucket}"), kind="near")
 
 
 def _asked(archives: Sequence[Settings], asked: Sequence[Print]) -> list[float]:
@@ -141,9 +152,9 @@ def _asked(archives: Sequence[Settings], asked: Sequence[Print]) -> list[float]:
         began = time.perf_counter()
         found = store.alike(asked)
         found_ms.append((time.perf_counter() - began) * 1000)
-        names = {f"{take.episode_id}-twin" for take in asked}
-        if {take.episode_id for take in found} != names:
-            raise StackError(f"{len(found)} of {len(names)} twins found in {archive.clickhouse_database}")
+        lacking = {f"{take.episode_id}-twin" for take in asked} - {take.episode_id for take in found}
+        if lacking:
+            raise StackError(f"{len(lacking)} of {len(asked)} twins not found in {archive.clickhouse_database}")
     return found_ms
 
 

@@ -1,5 +1,6 @@
 -- What other episodes ask of an episode, each row where they look for it: `bucket` is a hash of the question. A look-up
--- reads the few rows of its buckets, however many episodes there are. Rows of near takes hold but the key.
+-- reads the few rows of its buckets, however many episodes there are: small blocks, as each is unpacked for a few rows.
+-- Rows of near takes hold but the key.
 CREATE TABLE IF NOT EXISTS {database}.takes {on_cluster}
 (
     bucket        UInt64 COMMENT 'take: of the episode; exact: of its values; near: of a band of its signature; task: of its task',

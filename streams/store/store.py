@@ -37,9 +37,10 @@ _OUTLINE = (
     " t_ns, broker_ms, leaf_names, leaves"
 )
 _BLOCK = f"{_OUTLINE}, position, velocity, effort, command, channel_names, channel_values"
-#: Takes asked about in one query, and takes of one bucket that are looked at: more there repeat each other.
+#: Takes asked about in one query; takes of one bucket that are looked at, and those that each is compared with.
 _ASKED: Final = 32
-_FILED: Final = 256
+_FILED: Final = 1_024
+_COMPARED: Final = 8
 #: Where an episode's blocks are: stored_day, robot_id, episode_id.
 Key = tuple[int, str, str]
 
@@ -112,16 +113,22 @@ class Store:
     def _alike(self, tenant: str, takes: Sequence[Print]) -> list[Print]:
         # Numbers in the text: as parameters they would go into the URL, which is too short for them.
         keys = ",".join(str(key) for take in takes for key in sought_keys(take))
-        sql = (
-            "SELECT episode_id, started_ms, digest, seconds, signature FROM (SELECT * FROM takes WHERE bucket IN ("
-            f"SELECT take FROM (SELECT take, bucket, kind FROM takes WHERE bucket IN ({keys}) LIMIT {_FILED} BY bucket)"
-            f" GROUP BY take HAVING uniqExact(bucket) >= {SHARED} OR has(groupUniqArray(kind), 'exact'))"
-            " AND kind = 'take' ORDER BY version DESC LIMIT 1 BY take) WHERE NOT gone"
+        filed = f"SELECT take, bucket, kind FROM takes WHERE bucket IN ({keys}) LIMIT {_FILED} BY bucket"
+        # a twin shares five bands and more, of the strangers in a large task few share more than two
+        nearest = (
+            f"SELECT take FROM ({filed}) GROUP BY take HAVING uniqExact(bucket) >= {SHARED} OR max(kind = 'exact')"
+            f" ORDER BY max(kind = 'exact') DESC, uniqExact(bucket) DESC, take LIMIT {_COMPARED * len(takes)}"
         )
+        sql = (
+            "SELECT episode_id, started_ms, digest, seconds, signature FROM (SELECT * FROM takes WHERE bucket IN"
+            f" ({nearest}) AND kind = 'take' ORDER BY version DESC LIMIT 1 BY take) WHERE NOT gone"
+        )
+        table = self._client.query_arrow(sql, use_strings=False)
+        shapes, rest = _Lists(table["signature"]), table.drop_columns(["signature"]).to_pylist()
         return [
             Print(tenant, (row["started_ms"], row["episode_id"].decode()), row["digest"].decode(),
-                  Signature(np.array(row["signature"]) / UNIT, row["seconds"]))
-            for row in self.query(sql, {})
+                  Signature(shapes.of(i) / UNIT, row["seconds"]))
+            for i, row in enumerate(rest)
         ]  # fmt: skip
 
     def term(self, place: Place) -> int:
