@@ -34,7 +34,7 @@ from kinestream.streams.quality.model import (
 from kinestream.streams.quality.rules import Rules
 
 #: Bands of a signature, bits of one, and bands two takes must share to be compared. Of pairs at a cosine of 0.995
-#: 99 % share them (5.6 bands on average), above 0.998 all; of the takes of one real task (G1, 60 takes) 3 in 1,000 pairs.
+#: 99 % share them (5.6 bands on average), above 0.998 all; of takes of one real task (60 of the G1) 3 in 1,000 pairs.
 BANDS: Final = 16
 BITS: Final = 32
 SHARED: Final = 2
