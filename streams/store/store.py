@@ -114,10 +114,11 @@ class Store:
         # Numbers in the text: as parameters they would go into the URL, which is too short for them.
         keys = ",".join(str(key) for take in takes for key in sought_keys(take))
         filed = f"SELECT take, bucket, kind FROM takes WHERE bucket IN ({keys}) LIMIT {_FILED} BY bucket"
-        # a twin shares five bands and more, of the strangers in a large task few share more than two
+        # a twin shares five bands and more, of the strangers in a large task few share more than two; a row that was
+        # stored twice counts twice, which costs a comparison
         nearest = (
-            f"SELECT take FROM ({filed}) GROUP BY take HAVING uniqExact(bucket) >= {SHARED} OR max(kind = 'exact')"
-            f" ORDER BY max(kind = 'exact') DESC, uniqExact(bucket) DESC, take LIMIT {_COMPARED * len(takes)}"
+            f"SELECT take FROM ({filed}) GROUP BY take HAVING count() >= {SHARED} OR max(kind = 'exact')"
+            f" ORDER BY max(kind = 'exact') DESC, count() DESC, take LIMIT {_COMPARED * len(takes)}"
         )
         sql = (
             "SELECT episode_id, started_ms, digest, seconds, signature FROM (SELECT * FROM takes WHERE bucket IN"
