@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -36,12 +37,16 @@ def episodes(
 
 def episode(
     episode_id: Annotated[str, typer.Argument(metavar="ID", help="Episode id.")],
+    html: Annotated[Path | None, typer.Option(help="Write a page with pictures to this file.", dir_okay=False)] = None,
+    png: Annotated[Path | None, typer.Option(help="Write a picture to this file.", dir_okay=False)] = None,
     as_json: Annotated[bool, typer.Option("--json", help="One JSON document.")] = False,
 ) -> None:
-    """Show one episode: what arrived, what was measured, what was found."""
+    """Show one episode: what arrived, what was measured, what was found, and a sketch of the joints concerned."""
     from kinestream.deploy.cli.output import emit_json, say, table
 
-    found = open_archive().episode(episode_id)
+    archive = open_archive()
+    found = archive.episode(episode_id)
+    pictures = [] if as_json and not (html or png) else _pictures(archive, found, html, png)
     if as_json:
         emit_json(found)
         return
@@ -56,6 +61,25 @@ def episode(
         return
     rows = [(f["flag"], f["metric"], f"{f['first_seq']}-{f['last_seq']}", f["message"]) for f in found["findings"]]
     table(("finding", "metric", "frames", "what"), rows)
+    for line in pictures:
+        say(line)
+
+
+def _pictures(archive: Archive, found: dict[str, Any], html: Path | None, png: Path | None) -> list[str]:
+    """Write those asked for; returns the sketch, lines for the terminal."""
+    if not (found["findings"] or html or png):
+        return []
+    from kinestream.deploy.judging import files, page, sketch, stored
+    from kinestream.deploy.judging.report import FilesReport
+
+    report = stored.stored_report(found, archive.frames(found["episode_id"], found["stored_day"]))
+    if html:
+        files.write_text(html, page.page(FilesReport([report]), f"episode {found['episode_id']}"))
+    if png:
+        from kinestream.deploy.judging.png import picture
+
+        files.write_bytes(png, picture(report.traces, report.source))
+    return [line for trace in report.traces[:_SKETCHES] for line in ("", *sketch.sketch(trace))]
 
 
 def open_archive() -> Archive:
@@ -72,6 +96,8 @@ def open_archive() -> Archive:
     return Archive(settings, url)
 
 
+#: Sketches of an episode, the worst findings' first; pages and pictures have more.
+_SKETCHES = 3
 _LISTS = ("episode_id", "metrics", "findings")
 
 

@@ -23,6 +23,8 @@ if TYPE_CHECKING:
     from kinestream.deploy.judging.report import EpisodeReport, FilesReport
     from kinestream.deploy.judging.run import Progress
 
+#: Episodes that a page has pictures of, the worst ones.
+_PICTURED = 100
 #: Findings shown of one episode; --json and --html have them all.
 _SHOWN = 6
 
@@ -43,6 +45,7 @@ def judge(
     split: SplitOption = 0.0,
     rules: Annotated[str, typer.Option(help="File or folder of rules that override the committed ones.")] = "",
     worst: Annotated[int, typer.Option(min=0, help="Episodes shown, the worst first; --json has all.")] = 10,
+    html: Annotated[Path | None, typer.Option(help="Write a page with pictures to this file.", dir_okay=False)] = None,
     as_json: Annotated[bool, typer.Option("--json", help="One JSON document.")] = False,
 ) -> None:
     """Judge recordings as the live stream would.
@@ -50,7 +53,9 @@ def judge(
     Exit code 0: every episode is accepted; 1: some are not; 2: a recording could not be read.
     """
     from kinestream.deploy.cli.output import complain, emit_json, say
+    from kinestream.deploy.judging.files import write_text
     from kinestream.deploy.judging.judged import Bench
+    from kinestream.deploy.judging.page import page
     from kinestream.deploy.judging.run import judge_files
     from kinestream.schemas.rulebook import read_overlays
     from kinestream.schemas.settings import Settings
@@ -59,7 +64,11 @@ def judge(
     overriding = rules or settings.rules
     bench = Bench(skill, read_overlays(overriding) if overriding else "", settings.metrics)
     with _progress_bar() as on_progress:
-        report = judge_files(paths, choices_of(model, joints, rate, unit, topic, split), bench, on_progress)
+        choices = choices_of(model, joints, rate, unit, topic, split)
+        pictured = _PICTURED if html else 0 if as_json else worst
+        report = judge_files(paths, choices, bench, pictured=pictured, on_progress=on_progress)
+    if html:
+        write_text(html, page(report, ", ".join(path.name for path in paths)))
     if as_json:
         emit_json(report.to_json())
     else:
@@ -103,6 +112,8 @@ def _told(report: FilesReport, worst: int) -> Iterator[str]:
 
 
 def _episode(episode: EpisodeReport) -> Iterator[str]:
+    from kinestream.deploy.judging.sketch import sketch
+
     yield f"{episode.verdict:<10} {episode.source}"
     yield f"           {episode.model_id}, {episode.frames:,} frames, {episode.duration_s:.2f} s"
     if episode.verdict == "UNASSESSED":
@@ -114,4 +125,7 @@ def _episode(episode: EpisodeReport) -> Iterator[str]:
         yield f"              {limit}; {begins:.2f} to {ends:.2f} s"
     if len(episode.findings) > _SHOWN:
         yield f"              and {len(episode.findings) - _SHOWN} more findings"
+    for trace in episode.traces[:1]:
+        yield ""
+        yield from sketch(trace, "  ")
     yield ""

@@ -8,6 +8,9 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 
 from kinestream.deploy.judging.judged import LIVE_ONLY, Judged
+from kinestream.deploy.judging.signals import Recorded, traces_of
+from kinestream.deploy.judging.traces import Trace
+from kinestream.schemas.models import find_model
 from kinestream.streams.quality import Finding, Flag, MetricValue, Verdict
 from kinestream.streams.quality.verdict import worst_first
 
@@ -34,6 +37,8 @@ class EpisodeReport:
     lacking: tuple[str, ...]
     #: what a reader of the data should know, a sentence each
     oddities: tuple[str, ...]
+    #: what its findings are about, to be drawn; not in JSON
+    traces: tuple[Trace, ...] = ()
 
     def rank(self) -> tuple[Any, ...]:
         """Sorts the worst first: by verdict, then by how many findings fail and are suspect, then by name."""
@@ -140,8 +145,8 @@ class FilesReport:
         return {metric: why for metric, why in LIVE_ONLY.items() if metric in told}
 
 
-def report_of(path: str, judged: Judged) -> EpisodeReport:
-    """What is told of one episode."""
+def report_of(path: str, judged: Judged, pictured: bool) -> EpisodeReport:
+    """What is told of one episode, with what is drawn of it if it is ``pictured``."""
     recorded, judgement = judged.recorded, judged.judgement
     return EpisodeReport(
         path=path,
@@ -157,7 +162,16 @@ def report_of(path: str, judged: Judged) -> EpisodeReport:
         not_evaluated=judged.not_evaluated,
         lacking=judged.lacking,
         oddities=recorded.oddities,
+        traces=_traces(judged) if pictured else (),
     )
+
+
+def _traces(judged: Judged) -> tuple[Trace, ...]:
+    recorded = judged.recorded
+    shown = Recorded(
+        recorded.t_ns, recorded.joints, judged.frames.channels, recorded.channels, find_model(recorded.model_id)
+    )
+    return traces_of(shown, judged.findings)
 
 
 def number(value: float) -> float | None:

@@ -111,6 +111,7 @@ def test_a_take_comes_back_bit_for_bit_under_its_episode_id(pipeline: Pipeline, 
     assert {one["episode_id"] for one in listed} == {*taken, other}
     assert len(json.loads(kinestream(given, "episodes", "--last", "2", "--json").stdout)) == 2
     one = json.loads(kinestream(given, "episode", other, "--json").stdout)
+    is_drawn(given, other, tmp_path)
     assert (one["status"], one["skill"], one["content_hash"] != "") == ("COMPLETE", "pour", True)
     assert one["channel_names"] == ["position", "command", "hand_position"]
 
@@ -123,6 +124,19 @@ def test_a_take_comes_back_bit_for_bit_under_its_episode_id(pipeline: Pipeline, 
     assert list(frames) == ["seq", "t", "t_ns", "joints", "position", "command", "hand_position"]
     assert frames["joints"].tolist() == JOINTS
     assert is_whole(frames, seed)
+
+
+def is_drawn(given: dict[str, str], episode_id: str, folder: Path) -> None:
+    """The joint whose value is no number: as a sketch, a page in two languages and a picture."""
+    html, png = folder / "episode.html", folder / "episode.png"
+    told = kinestream(given, "episode", episode_id, "--html", str(html), "--png", str(png)).stdout
+    assert "left elbow: position, rad" in told
+    assert any("\u2801" <= letter <= "\u28ff" for letter in told)
+    page = html.read_text()
+    assert page.count("<svg") >= 1
+    assert "left elbow: 1 position value is not a number" in page
+    assert "左肘" in page
+    assert png.read_bytes().startswith(b"\x89PNG")
 
 
 def lines(done: Run, count: int) -> list[dict[str, Any]]:
