@@ -27,6 +27,7 @@ from kinestream.streams import lean
 from kinestream.streams.announce import Announcer
 from kinestream.streams.assigned import Membership
 from kinestream.streams.cluster import describe
+from kinestream.streams.model_log import ModelLog
 from kinestream.streams.retrying import Retry
 from kinestream.streams.store.store import Store
 from kinestream.streams.transport.commits import generation_of
@@ -84,6 +85,7 @@ class Loop:
             cluster_id=cluster_id,
             partitions=partitions,
             commit=self.commit,
+            model_log=ModelLog(settings, settings.kafka, registry),
             caught_up_since=self.caught_up_since,
             membership=self.membership,
             guarded=guarded,

@@ -40,6 +40,8 @@ class Topic:
     retention_ms: int = _DAY_MS
     retention_bytes: int = 5 * 1024**3
     max_message_bytes: int = MAX_MESSAGE_BYTES
+    #: the newest record of each key is kept for ever
+    compacted: bool = False
 
     def config(self) -> Mapping[str, str]:
         """Broker-side settings. Broker time is what days, retention and lateness run on: LogAppendTime."""
@@ -48,7 +50,7 @@ class Topic:
             "max.message.bytes": str(self.max_message_bytes),
             "retention.ms": str(self.retention_ms),
             "retention.bytes": str(self.retention_bytes // self.partitions),
-            "cleanup.policy": "delete",
+            "cleanup.policy": "compact" if self.compacted else "delete",
         }
 
 
@@ -60,12 +62,14 @@ FINDINGS: Final = Topic("findings", "robot_id", ("QualityFinding",))
 EPISODES: Final = Topic("episodes", "episode_id", ("EpisodeCompleted", "EpisodeWithdrawn"))
 #: Only the owner of the episode's partition acts on a command; a worker that was away finds it here.
 COMMANDS: Final = Topic("commands", "robot_id", ("EpisodeCommand",), retention_ms=7 * _DAY_MS)
+#: Every version of a description is a key of its own, so that one an episode was judged by is never lost.
+ROBOTS: Final = Topic("robots", "model_id/version", ("RobotRegistered",), retention_bytes=64 * 1024**2, compacted=True)
 RECEIPTS: Final = Topic("receipts", "robot_id", ("EpisodeReceipt",))
 FRAMES_DLQ: Final = Topic(
     "frames-dlq", "as the source", (), retention_ms=7 * _DAY_MS, max_message_bytes=MAX_DEAD_LETTER_BYTES
 )
 
-CATALOGUE: Final = (FRAMES, FRAMES_BULK, FINDINGS, EPISODES, COMMANDS, RECEIPTS, FRAMES_DLQ)
+CATALOGUE: Final = (FRAMES, FRAMES_BULK, FINDINGS, EPISODES, ROBOTS, COMMANDS, RECEIPTS, FRAMES_DLQ)
 
 
 def topic_name(topic: Topic, tenant: str) -> str:

@@ -6,6 +6,7 @@ KinestreamError
 │   ├── LayoutError       names, widths or counts that do not fit each other
 │   ├── DecodeError       bytes that are no record of ours (carries the dead-letter reason)
 │   ├── UnknownModelError a robot model nobody has described
+│   ├── ModelError        a description of a robot that is none, or cannot be one
 │   └── RulesError        a rules file that cannot be applied
 ├── RecordingError        a file or folder that cannot be read as a recording
 ├── DeliveryError         the broker will not take what a robot sent
@@ -51,6 +52,10 @@ class DecodeError(ContractError):
 
 class UnknownModelError(ContractError):
     """A robot model nobody has described."""
+
+
+class ModelError(ContractError):
+    """A description of a robot that is none, or says what no robot can be."""
 
 
 class RulesError(ContractError):

@@ -82,6 +82,8 @@ class RobotModel:
     joints: tuple[Joint, ...]
     source: Source
     dialects: tuple[Dialect, ...]
+    #: what a reader of the description should know, a sentence each
+    notes: tuple[str, ...]
     joint_names: tuple[str, ...]
     lower: Array
     upper: Array
@@ -128,11 +130,13 @@ class Models:
 
     def __init__(self) -> None:
         self._versions: dict[str, RobotModel] = {}
-        self._in_force: dict[str, RobotModel] = {}
+        self._in_force: dict[str, tuple[int, RobotModel]] = {}
 
-    def register(self, model: RobotModel) -> None:
-        """From now on ``model`` is what its id stands for; versions before it stay known."""
-        self._versions[model.version] = self._in_force[model.model_id] = model
+    def register(self, model: RobotModel, broker_ms: int = 0) -> None:
+        """``model`` is what its id stands for, unless one was registered later; all versions stay known."""
+        self._versions[model.version] = model
+        if broker_ms >= self._in_force.get(model.model_id, (broker_ms, model))[0]:
+            self._in_force[model.model_id] = broker_ms, model
 
     def find(self, model_id: str, version: str | None = None) -> RobotModel | None:
         """The model in force, or the ``version`` named if it is known ("": none); ``None``: nobody described it."""
@@ -141,16 +145,17 @@ class Models:
         described = find_model(model_id)
         if version is not None and described is not None and described.version == version:
             return described
-        return self._versions.get(version or "") or self._in_force.get(model_id) or described
+        known = self._versions.get(version or "")
+        return known or self._in_force.get(model_id, (0, described))[1]
 
     def registered(self) -> tuple[RobotModel, ...]:
         """What is registered and in force, by id."""
-        return tuple(self._in_force[model_id] for model_id in sorted(self._in_force))
+        return tuple(self._in_force[model_id][1] for model_id in sorted(self._in_force))
 
 
 def model_of(described: Mapping[str, Any]) -> RobotModel:
     """A model from the content of its file, taken as it is."""
-    joints = tuple(Joint(**joint) for joint in described["joints"])
+    joints = tuple(_joint(joint) for joint in described["joints"])
     names = tuple(joint.name for joint in joints if not joint.mimic)
     limits = _limits(joints, names)
     return RobotModel(
@@ -162,12 +167,19 @@ def model_of(described: Mapping[str, Any]) -> RobotModel:
         joints=joints,
         source=Source(**described["source"]),
         dialects=tuple(Dialect(name, **dialect) for name, dialect in described["aliases"].items()),
+        notes=tuple(described.get("notes", ())),
         joint_names=names,
         lower=limits.lower,
         upper=limits.upper,
         velocity=limits.velocity,
         effort=limits.effort,
     )
+
+
+def _joint(described: Mapping[str, Any]) -> Joint:
+    """With limits as float64: 1 and 1.0 are one limit, and one version."""
+    limits = {limit: None if described[limit] is None else float(described[limit]) for limit in _LIMITS}
+    return Joint(**{**described, **limits})
 
 
 def _digest(joints: Sequence[Joint]) -> str:

@@ -25,6 +25,7 @@ from kinestream.streams.assigned import Membership
 from kinestream.streams.cluster import describe
 from kinestream.streams.commanding import Commander
 from kinestream.streams.measuring import MeasuredAnnouncer, MeasuredStore
+from kinestream.streams.model_log import ModelLog
 from kinestream.streams.pages import Pages
 from kinestream.streams.retrying import Retry
 from kinestream.streams.transport import Fetch, FetchSchema
@@ -47,6 +48,9 @@ def _instance_id() -> str:
         raise SettingError("KINESTREAM_INSTANCE_ID is empty and KINESTREAM_WORKER_PORT is 0: no id can be made of it")
     return settings.instance_id or f"{socket.gethostname()}-{settings.worker_port}"
 
+
+#: Seconds between two looks for registered robots.
+_LEARN_S = 1.0
 
 app = faust.App(
     settings.group,
@@ -107,6 +111,7 @@ async def _make_worker() -> Worker:
         cluster_id=cluster_id,
         partitions=partitions,
         commit=commit,
+        model_log=ModelLog(settings, bootstrap, registry),
         caught_up_since=lambda key, offset: app.consumer.caught_up_since(TP(*key), offset),
         membership=lambda: Membership(app.consumer.generation, app.consumer.confirmed_since()),
         guarded=guarded,
@@ -217,6 +222,15 @@ async def commanding() -> None:
     registry = Registry(settings.registry)
     commanders = [Commander(settings, bootstrap, registry, worker(), lane) for lane in frame_topics]
     await asyncio.gather(*(guarded("obeying commands", one.run) for one in commanders))
+
+
+@app.task
+async def learning_models() -> None:
+    """Hear of robots' descriptions within a second or so."""
+    await _started.wait()
+    while True:
+        await asyncio.sleep(_LEARN_S)
+        await guarded("reading the registered robots", worker().learn_models)
 
 
 @app.task

@@ -27,6 +27,7 @@ from kinestream.streams.decoding import Decoder
 from kinestream.streams.flushing import Flush, weight
 from kinestream.streams.judging import JUDGES
 from kinestream.streams.lookups import Lookups
+from kinestream.streams.model_log import ModelLog
 from kinestream.streams.recovery import Recovery
 from kinestream.streams.retrying import Retry
 from kinestream.streams.store.statistics import StatisticsStore
@@ -56,6 +57,7 @@ class Worker:
         cluster_id: str,
         partitions: Mapping[str, int],
         commit: Callable[[Mapping[Key, int]], Awaitable[bool]],
+        model_log: ModelLog,
         caught_up_since: Callable[[Key, int], float],
         membership: Callable[[], Membership],
         guarded: Callable[[str, Callable[[], Coroutine[Any, Any, None]]], Coroutine[Any, Any, Any]],
@@ -72,6 +74,9 @@ class Worker:
         self._decoders = {topic: Decoder(self._codecs[topic], n) for topic, n in partitions.items()}
         overlays = read_overlays(settings.rules) if settings.rules else ""
         self._commit = commit
+        self._model_log = model_log
+        self._learning = asyncio.Lock()
+        self._judge_for = partial(JUDGES[settings.metrics], models=model_log.models)
         self._caught_up_since = caught_up_since
         self._membership = membership
         self._guarded = guarded
@@ -140,7 +145,14 @@ class Worker:
         async with self._drained:
             self._drained.notify_all()
 
+    async def learn_models(self, *, all_of_them: bool = False) -> None:
+        """Take descriptions of robots that were registered: takes that begin from now on are judged by them."""
+        async with self._learning:
+            read = self._model_log.read if all_of_them else self._model_log.follow
+            await self.retry.call("read the registered robots", read)
+
     async def _load(self, one: Assigned) -> None:
+        await self.learn_models(all_of_them=True)  # what is in flight may be judged by one that is seconds old
         await self._recovery.load(one, self._codecs[one.place.topic], self._flush())
         one.catching_up = asyncio.create_task(self._guarded("catching up", partial(self._recovery.catch_up, one)))
 

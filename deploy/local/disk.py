@@ -60,9 +60,13 @@ def quotas(free: int, used: int, total: int, *, disk_bytes: int = 0, keep_free: 
 
 def retention(broker_bytes: int) -> Mapping[Topic, Mapping[str, str]]:
     """Settings of every topic, so that all of them together stay within ``broker_bytes``."""
-    wanted = sum(topic.retention_bytes for topic in CATALOGUE)
-    share = min(broker_bytes / wanted, 1.0)
-    return {topic: _bounds(int(topic.retention_bytes * share) // topic.partitions) for topic in CATALOGUE}
+    # what is compacted stays small by itself, and needs room for its segments only
+    fixed = {topic: 2 * _LEAST_SEGMENT for topic in CATALOGUE if topic.compacted}
+    others = [topic for topic in CATALOGUE if topic not in fixed]
+    left = broker_bytes - sum(topic.partitions * partition for topic, partition in fixed.items())
+    share = min(left / sum(topic.retention_bytes for topic in others), 1.0)
+    shared = {topic: int(topic.retention_bytes * share) // topic.partitions for topic in others}
+    return {topic: _bounds(partition) for topic, partition in (shared | fixed).items()}
 
 
 def _bounds(partition_bytes: int) -> Mapping[str, str]:

@@ -21,7 +21,7 @@ MODELS = (
     "booster-robotics-t1-29-dof",
     "x-humanoid-tienkung-2-0-lite",
     "pal-robotics-talos-reduced",
-    "hightorque-hi-25-dof",
+    "booster-robotics-k1-22-dof",
     "kuka-dual-iiwa-14",
     "roboparty-atom01",
 )

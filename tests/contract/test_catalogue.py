@@ -27,6 +27,7 @@ def test_a_topic_is_named_after_its_tenant_entity_and_major_version() -> None:
         "motion.hub.frames-bulk.v1",
         "motion.hub.findings.v1",
         "motion.hub.episodes.v1",
+        "motion.hub.robots.v1",
         "motion.hub.commands.v1",
         "motion.hub.receipts.v1",
         "motion.hub.frames-dlq.v1",
@@ -58,6 +59,12 @@ def test_every_topic_has_broker_time_and_ends_by_time_and_bytes(topic: Topic) ->
     assert int(config["retention.ms"]) == topic.retention_ms > 0
     assert 0 < int(config["retention.bytes"]) * topic.partitions <= topic.retention_bytes
     assert all(isinstance(value, str) for value in config.values())
+
+
+def test_descriptions_of_robots_are_kept_for_ever_and_nothing_else_is() -> None:
+    policies = {topic.entity: topic.config()["cleanup.policy"] for topic in CATALOGUE}
+    assert [entity for entity, policy in policies.items() if policy != "delete"] == ["robots"]
+    assert policies["robots"] == "compact"
 
 
 def test_a_chunk_of_the_largest_size_fits_into_a_message() -> None:

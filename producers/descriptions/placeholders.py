@@ -1,0 +1,60 @@
+"""Which limits of a description nobody meant: exporters' defaults become unknown, and are told; invents no limit."""
+
+from __future__ import annotations
+
+from math import pi
+from typing import Final
+
+from kinestream.producers.descriptions.found import FoundJoint, some
+
+#: No joint of a robot goes as far (rad, m), is as fast (rad/s, m/s) or as strong (Nm, N).
+FAR: Final = 100.0
+FAST: Final = 100.0
+STRONG: Final = 1000.0
+#: What exporters write where nobody knows: half a turn or a whole one each way, as rounded as 3.14.
+_TURNS: Final = (pi, 2 * pi)
+_ROUNDED: Final = 0.005
+#: Joints that may share one velocity and one effort by chance.
+_ALIKE: Final = 3
+
+
+def settle(joints: list[FoundJoint], keep_turns: bool = False) -> list[str]:
+    """Make placeholders unknown, in place, and say so, a sentence each; ``keep_turns``: the maker documents turns.
+
+    Unknown is safe: a limit nobody meant would either never be passed, or be passed all day.
+    """
+    told: dict[str, list[str]] = {}
+    for joint in joints:
+        reason = _no_range(joint, keep_turns)
+        if reason:
+            joint.lower = joint.upper = None
+            told.setdefault(f"position limits {reason}: unknown", []).append(joint.name)
+        for what, most, unit in (("velocity", FAST, "/s"), ("effort", STRONG, " Nm or N")):
+            value = getattr(joint, what)
+            if value is not None and not 0 < value < most:
+                setattr(joint, what, None)
+                why = "not above 0" if value <= 0 else f"{most:g}{unit} or more"
+                told.setdefault(f"{what} {why}, which no robot has: unknown", []).append(joint.name)
+    notes = [f"{text} ({some(names)})" for text, names in told.items()]
+    return notes + [text for what in ("velocity", "effort") if (text := _alike(joints, what))]
+
+
+def _no_range(joint: FoundJoint, keep_turns: bool) -> str:
+    lower, upper = joint.lower, joint.upper
+    if lower is None or upper is None:
+        return "half given" if (lower is None) != (upper is None) else ""
+    if lower >= upper:
+        return "both 0" if lower == upper == 0 else "leave no way between them"
+    if max(-lower, upper) >= FAR:
+        return f"of {FAR:g} or more"
+    turn = joint.type == "revolute" and any(abs(upper - t) < _ROUNDED and abs(lower + t) < _ROUNDED for t in _TURNS)
+    if turn and not keep_turns:
+        return "are half a turn or a whole one each way, as exporters write where nobody knows"
+    return ""
+
+
+def _alike(joints: list[FoundJoint], what: str) -> str:
+    values = {getattr(joint, what) for joint in joints if not joint.mimic}
+    if len(joints) <= _ALIKE or len(values) != 1 or None in values:
+        return ""
+    return f"{what} is {next(iter(values)):g} for every joint: an exporter's default? Look it up before you rely on it"
