@@ -61,7 +61,7 @@ def test_a_registered_robot_is_judged_by_its_limits_and_an_unknown_one_is_provis
         assert done.exit_code == 0, done.output
         version = json.loads(done.stdout)["version"]
         assert version == described(upper).version
-        takes = [Take(model="lab-arm", no=number * 100 + k) for k in range(1, 60)]
+        takes = [Take(model="lab-arm", no=number * 100 + k, seed=number * 100 + k) for k in range(1, 60)]
 
         def registered(takes: list[Take] = takes, version: str = version) -> str:
             """Within a second or so: a take that began before keeps what was in force."""
@@ -79,7 +79,7 @@ def test_a_registered_robot_is_judged_by_its_limits_and_an_unknown_one_is_provis
 
     pipeline.kill()  # a worker that starts knows all of it before its first take
     RawSender(pipeline.broker, ROBOTS).send(Take().start())  # ... and passes what is no registration
-    sender.send(*(last := Take(model="lab-arm", no=9999)).whole())
+    sender.send(*(last := Take(model="lab-arm", no=9999, seed=9999)).whole())
     pipeline.start()
     assert judged(pipeline, last) == ("REJECT", described(0.1).version)
     assert "registration refused: a EpisodeStart among registrations" in pipeline.log()
