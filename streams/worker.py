@@ -76,7 +76,6 @@ class Worker:
         self._commit = commit
         self._model_log = model_log
         self._learning = asyncio.Lock()
-        self._judge_for = partial(JUDGES[settings.metrics], models=model_log.models)
         self._caught_up_since = caught_up_since
         self._membership = membership
         self._guarded = guarded
@@ -85,7 +84,9 @@ class Worker:
         self.retry = Retry()
         self._lookups = Lookups(store, self.retry)
         self._tasks = TaskBook(settings, StatisticsStore(store), self.retry)
-        self._judge_for = partial(JUDGES[settings.metrics], overlays=overlays, statistics=self._tasks.find)
+        self._judge_for = partial(
+            JUDGES[settings.metrics], models=model_log.models, overlays=overlays, statistics=self._tasks.find
+        )
         self._recovery = Recovery(store, announcer, self.retry, self._tasks)
         self._wake = asyncio.Event()
         self._drained = asyncio.Condition()

@@ -16,7 +16,7 @@ from tests.assembling import JOINTS, Take
 from tests.plugins.worker import Pipeline
 from tests.sending import RawSender
 
-ROW = "SELECT verdict, rule_version FROM episodes FINAL WHERE episode_id = {id:String}"
+ROW = "SELECT metric_flags[indexOf(metric_ids, 'I3')], rule_version FROM episodes FINAL WHERE episode_id = {id:String}"
 
 
 def kinestream(pipeline: Pipeline, *arguments: str) -> Any:
@@ -33,9 +33,9 @@ def described(upper: float) -> RobotModel:
 
 
 def judged(pipeline: Pipeline, take: Take) -> tuple[str, str]:
-    """Verdict and the description behind it."""
-    verdict, rules = pipeline.wait_for(lambda: pipeline.query(ROW, id=take.id))[0]
-    return str(verdict), str(rules).partition("/")[2]
+    """What I3 found of the positions, and the description behind it."""
+    flag, rules = pipeline.wait_for(lambda: pipeline.query(ROW, id=take.id))[0]
+    return str(flag), str(rules).partition("/")[2]
 
 
 def test_a_registered_robot_is_judged_by_its_limits_and_an_unknown_one_is_provisional(
@@ -49,7 +49,7 @@ def test_a_registered_robot_is_judged_by_its_limits_and_an_unknown_one_is_provis
         files[upper].write_text(text_of(described(upper)))
 
     sender.send(*(unknown := Take(model="lab-arm")).whole())
-    assert judged(pipeline, unknown) == ("UNASSESSED", "")
+    assert judged(pipeline, unknown) == ("NOT_EVALUATED", "")
     listed = {one["model_id"]: one for one in json.loads(kinestream(pipeline, "robots", "list", "--json").stdout)}
     lab = listed["lab-arm"]
     assert (lab["state"], lab["episodes"], lab["robots"], lab["joint_names"]) == ("provisional", 1, 1, list(JOINTS))
@@ -61,16 +61,16 @@ def test_a_registered_robot_is_judged_by_its_limits_and_an_unknown_one_is_provis
         assert done.exit_code == 0, done.output
         version = json.loads(done.stdout)["version"]
         assert version == described(upper).version
-        takes = [Take(model="lab-arm", no=number * 100 + k, seed=number * 100 + k) for k in range(1, 60)]
+        takes = [Take(model="lab-arm", no=number * 100 + k) for k in range(1, 60)]
 
         def registered(takes: list[Take] = takes, version: str = version) -> str:
             """Within a second or so: a take that began before keeps what was in force."""
             sender.send(*(take := takes.pop()).whole())
-            verdict, by = judged(pipeline, take)
-            return verdict if by == version else ""
+            flag, by = judged(pipeline, take)
+            return flag if by == version else ""
 
-        assert pipeline.wait_for(registered) == ("ACCEPT" if upper == 2.0 else "REJECT")
-    assert judged(pipeline, unknown) == ("UNASSESSED", "")
+        assert pipeline.wait_for(registered) == ("GOOD" if upper == 2.0 else "FAIL")
+    assert judged(pipeline, unknown) == ("NOT_EVALUATED", "")
 
     again = kinestream(pipeline, "robots", "list", "--json")
     assert {one["model_id"]: one["state"] for one in json.loads(again.stdout)}["lab-arm"] == "registered"
@@ -79,7 +79,7 @@ def test_a_registered_robot_is_judged_by_its_limits_and_an_unknown_one_is_provis
 
     pipeline.kill()  # a worker that starts knows all of it before its first take
     RawSender(pipeline.broker, ROBOTS).send(Take().start())  # ... and passes what is no registration
-    sender.send(*(last := Take(model="lab-arm", no=9999, seed=9999)).whole())
+    sender.send(*(last := Take(model="lab-arm", no=9999)).whole())
     pipeline.start()
-    assert judged(pipeline, last) == ("REJECT", described(0.1).version)
+    assert judged(pipeline, last) == ("FAIL", described(0.1).version)
     assert "registration refused: a EpisodeStart among registrations" in pipeline.log()
