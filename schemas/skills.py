@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
 from importlib import import_module
@@ -18,6 +19,8 @@ class Term:
     id: str
     en: str
     zh: str
+    #: of a skill: the areas it is typical of; empty = all of them
+    areas: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,6 +37,10 @@ class Vocabulary:
         """The skill of that id; ``None`` if it is not listed."""
         return next((term for term in self.skills if term.id == skill_id), None)
 
+    def skills_of(self, area_id: str) -> tuple[Term, ...]:
+        """The skills typical of an area."""
+        return tuple(term for term in self.skills if not term.areas or area_id in term.areas)
+
     def area(self, area_id: str) -> Term | None:
         """The area of that id; ``None`` if it is not listed."""
         return next((term for term in self.areas if term.id == area_id), None)
@@ -49,5 +56,9 @@ def load_skills() -> Vocabulary:
             "the list of skills is YAML and PyYAML is not installed: pip install 'kinestream[cli]'"
         ) from missing
     content = yaml.safe_load((files("kinestream.schemas") / "skills.yaml").read_text(encoding="utf-8"))
-    terms = {name: tuple(Term(**row) for row in rows) for name, rows in content.items() if name != "version"}
+    terms = {name: tuple(_term(**row) for row in rows) for name, rows in content.items() if name != "version"}
     return Vocabulary(version=content["version"], **terms)
+
+
+def _term(*, areas: Sequence[str] = (), **names: str) -> Term:
+    return Term(**names, areas=tuple(areas))

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import math
 
+from kinestream.schemas.skills import load_skills
 from kinestream.streams.assembly.episode import Episode
 from kinestream.streams.assembly.values import FindingChange, JsonDict
 from kinestream.streams.quality import Delivery, Finding, Flag, Judgement
-from kinestream.streams.quality.model import Origin, make_finding
+from kinestream.streams.quality.model import Origin, make_finding, say
 
 
 def identity(episode: Episode) -> JsonDict:
@@ -44,6 +45,29 @@ def conflict_of_ids(episode: Episode) -> tuple[Finding, ...]:
             first_seq=0,
             message=message,
         ),
+    )
+
+
+def unlisted_labels(episode: Episode) -> tuple[Finding, ...]:
+    """LABEL_UNLISTED: a skill or area that schemas/skills.yaml does not list; kept as it is, it changes no verdict."""
+    listed, judge = load_skills(), episode.frontier.judge
+    given = {"skill": (episode.label("skill"), listed.skill), "area": (episode.label("area"), listed.area)}
+    return tuple(
+        make_finding(
+            judge.context,
+            judge.span,
+            "LABEL_UNLISTED",
+            joint=name,
+            flag=Flag.SUSPECT,
+            value=math.nan,
+            unit="",
+            threshold=math.nan,
+            origin=Origin.OURS,
+            first_seq=0,
+            **say(f"LABEL_UNLISTED.{name}", given=value[:80]),
+        )
+        for name, (value, look_up) in given.items()
+        if value and look_up(value) is None
     )
 
 

@@ -16,7 +16,7 @@ from kinestream.schemas.frames import Int64
 from kinestream.schemas.layout import Layout
 from kinestream.streams.assembly.block import hashed
 from kinestream.streams.assembly.episode import Episode, History
-from kinestream.streams.assembly.findings import conflict_of_ids, final_changes
+from kinestream.streams.assembly.findings import conflict_of_ids, final_changes, unlisted_labels
 from kinestream.streams.assembly.frontier import frames_of_row
 from kinestream.streams.assembly.journal import facts_of, journal_row
 from kinestream.streams.assembly.takes import print_of, take_rows
@@ -101,7 +101,7 @@ def seal(
         "robot" if episode.end else "",
     )
     judgement = episode.frontier.judge.final(delivery, twins)
-    judgement = replace(judgement, findings=conflict_of_ids(episode) + judgement.findings)
+    judgement = replace(judgement, findings=conflict_of_ids(episode) + judgement.findings + unlisted_labels(episode))
     compared = _compared(episode, status, digest, judgement)
     if compared == episode.history.compared:
         return None
