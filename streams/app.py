@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import os
 import socket
 from collections.abc import Awaitable, Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
@@ -24,6 +23,7 @@ from kinestream.schemas.settings import Settings
 from kinestream.streams.assigned import Membership
 from kinestream.streams.cluster import describe
 from kinestream.streams.commanding import Commander
+from kinestream.streams.leaving import Leaving, end
 from kinestream.streams.measuring import MeasuredAnnouncer, MeasuredStore
 from kinestream.streams.model_log import ModelLog
 from kinestream.streams.pages import Pages
@@ -52,7 +52,15 @@ def _instance_id() -> str:
 #: Seconds between two looks for registered robots.
 _LEARN_S = 1.0
 
-app = faust.App(
+
+class _App(faust.App):
+    async def on_start(self) -> None:
+        """Before anything of it starts, and after Faust has set its own handlers of signals."""
+        Leaving(_finish, self.consumer.leave, _end)
+        await super().on_start()
+
+
+app = _App(
     settings.group,
     broker=[f"kinestream://{address}" for address in bootstrap.split(",")],
     # Static membership: back in seconds after a crash.
@@ -137,20 +145,27 @@ def _end(what: str, problem: Exception) -> None:
         log.critical("%s: %s", what, problem)
     else:
         log.critical("%s failed; the worker ends and its supervisor starts another", what, exc_info=problem)
-    logging.shutdown()
-    os._exit(70)
+    end(70)
+
+
+async def _finish() -> None:
+    if _worker is not None:
+        app.consumer.stop_flow()
+        await _worker.stop()
 
 
 @app.on_worker_init.connect
 def _before_start(_: Any, **__: Any) -> None:
     settings.home.mkdir(parents=True, exist_ok=True)  # Faust makes its folder, but not the one above
+    # There are no tables to recover. Without this, tasks and pages begin with the first assignment: while the broker is
+    # away at a start there is then nobody to ask, and SIGTERM waits for Faust.
+    app.tables.recovery.completed.set()
 
 
 def _quieter() -> None:
     """Our own words at INFO, everybody's trouble at WARNING.
 
-    For its spinner Faust opens the root logger at DEBUG, so that every fetch and request makes records nobody reads;
-    aiokafka, as Faust's idle producer, logs seventy lines a second while a broker is away.
+    For its spinner Faust opens the root logger at DEBUG, so that every fetch and request makes records nobody reads.
     """
     root = logging.getLogger()
     for handler in root.handlers[:]:
@@ -160,7 +175,6 @@ def _quieter() -> None:
             handler.setLevel(logging.INFO)
     root.setLevel(logging.WARNING)
     logging.getLogger("kinestream").setLevel(logging.INFO)
-    logging.getLogger("aiokafka").setLevel(logging.CRITICAL)
 
 
 @app.on_partitions_assigned.connect
@@ -239,12 +253,3 @@ async def verifying() -> None:
     await _started.wait()
     idle = lambda: worker().ready() and not worker().behind  # noqa: E731
     await BackgroundVerifier(settings, clickhouse, idle, pages.measures.looked_at).run()
-
-
-@app.on_before_shutdown.connect
-async def _leave(*_: Any, **__: Any) -> None:
-    if _worker is not None:
-        try:
-            await asyncio.wait_for(_worker.stop(), 4)
-        except TimeoutError:
-            log.warning("left before all was flushed: it is read again from the watermark")

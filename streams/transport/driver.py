@@ -211,9 +211,13 @@ class Consumer(faust_consumer.Consumer):
     async def on_stop(self) -> None:
         """Leave: as a static member, so that a restart within the session finds its partitions waiting."""
         await super().on_stop()
+        await self.leave(_LEAVE_S)
+
+    async def leave(self, timeout_s: float) -> None:
+        """Commit what was asked for and read no more; waits for the broker for so many seconds at most."""
         if self._reader is not None:
             self._reader.stop()
-            deadline = time.monotonic() + _LEAVE_S
+            deadline = time.monotonic() + timeout_s
             while self._reader.alive and time.monotonic() < deadline:
                 await asyncio.sleep(0.01)
 
@@ -277,10 +281,27 @@ class Consumer(faust_consumer.Consumer):
         """Nothing: there is no recovery from changelogs."""
 
 
+class Idle(driver.Producer):
+    """Faust's own producer: nothing is sent through it, so it opens no connection.
+
+    aiokafka's ended the worker where a broker was away at its start.
+    """
+
+    async def on_start(self) -> None:
+        """Open nothing."""
+
+    async def on_stop(self) -> None:
+        """Close nothing."""
+
+    async def flush(self) -> None:
+        """Nothing waits."""
+
+
 class Transport(driver.Transport):
-    """Selected by a broker URL ``kinestream://host:port``; Faust's own producer stays aiokafka's, and idle."""
+    """Selected by a broker URL ``kinestream://host:port``."""
 
     Consumer = Consumer
+    Producer = Idle
     default_port = 9092
     #: "go-on" or "stop", when the log starts after the committed offset
     on_log_gap = "go-on"

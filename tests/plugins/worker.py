@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import socket
 import subprocess
@@ -85,6 +86,16 @@ class Pipeline:
                 return bool(answer.status == 200)
         except OSError:
             return False
+
+    def page(self, page: str, name: str = "w1") -> tuple[int, Any]:
+        """Status and JSON of a page; 0 and None while nobody answers."""
+        try:
+            with urllib.request.urlopen(f"http://127.0.0.1:{self.ports[name]}/{page}", timeout=2) as answer:
+                return answer.status, json.load(answer)
+        except urllib.error.HTTPError as answer:
+            return answer.code, json.load(answer)
+        except OSError:
+            return 0, None
 
     def log(self, name: str = "w1") -> str:
         return (self.folder / f"{name}.log").read_text()
