@@ -191,6 +191,7 @@ def _labels(recorded: RecordedEpisode, skill: str, area: str) -> EpisodeLabels:
         skill=skill,
         area=area,
         task=recorded.labels.get("task", ""),
+        calibration_id=recorded.labels.get("calibration_id", ""),
         source=recorded.source,
         # a recording whose stamps count from its own start does not say when it was made
         source_started_at_ns=int(recorded.t_ns[0]) if recorded.absolute_time else None,

@@ -115,7 +115,7 @@ def load_model(model_id: str) -> RobotModel:
         raise UnknownModelError(
             f"robot model {model_id!r} is not described; "
             + (f"near it: {', '.join(near)}" if near else f"there are {len(model_ids())}, such as {model_ids()[0]}")
-            + " (all of them: schemas/robots)"
+            + " (`kinestream robots list` shows all)"
         )
     return model_of(json.loads((_FOLDER / f"{model_id}.json").read_text(encoding="utf-8")))
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from kinestream.deploy.cli.publish import (
+    CalibrationOption,
     JointsOption,
     ModelOption,
     RateOption,
@@ -38,13 +39,14 @@ def inspect(
     unit: UnitOption = "",
     topic: TopicOption = "",
     split: SplitOption = 0.0,
+    calibration: CalibrationOption = None,
     as_json: Annotated[bool, typer.Option("--json", help="One JSON document.")] = False,
 ) -> None:
     """Say what is inside a recording and how to publish it; exit code 2 where `publish` would refuse it."""
     from kinestream.deploy.cli.output import complain, emit_json, say
     from kinestream.producers.recordings.inspection import inspect as look
 
-    found = look(path, choices_of(model, joints, rate, unit, topic, split))
+    found = look(path, choices_of(model, joints, rate, unit, topic, split, calibration))
     if as_json:
         emit_json(found)
     else:

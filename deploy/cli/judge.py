@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from kinestream.deploy.cli.publish import (
+    CalibrationOption,
     JointsOption,
     ModelOption,
     RateOption,
@@ -43,6 +44,7 @@ def judge(
     unit: UnitOption = "",
     topic: TopicOption = "",
     split: SplitOption = 0.0,
+    calibration: CalibrationOption = None,
     rules: Annotated[str, typer.Option(help="File or folder of rules that override the committed ones.")] = "",
     worst: Annotated[int, typer.Option(min=0, help="Episodes shown, the worst first; --json has all.")] = 10,
     html: Annotated[Path | None, typer.Option(help="Write a page with pictures to this file.", dir_okay=False)] = None,
@@ -64,7 +66,7 @@ def judge(
     overriding = rules or settings.rules
     bench = Bench(skill, read_overlays(overriding) if overriding else "", settings.metrics)
     with _progress_bar() as on_progress:
-        choices = choices_of(model, joints, rate, unit, topic, split)
+        choices = choices_of(model, joints, rate, unit, topic, split, calibration)
         pictured = _PICTURED if html else 0 if as_json else worst
         report = judge_files(paths, choices, bench, pictured=pictured, on_progress=on_progress)
     if html:

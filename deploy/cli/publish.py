@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 ModelOption = Annotated[
-    str, typer.Option(help="Robot model, where the recording does not say it; provisional:NAME if nobody described it.")
+    str, typer.Option(help="Robot model where the recording does not say it: an id, a FILE.json, or provisional:NAME.")
 ]
 JointsOption = Annotated[
     str, typer.Option(help="Names of columns the recording does not name, A,B,C in order; model = as the model's.")
@@ -24,6 +24,9 @@ JointsOption = Annotated[
 RateOption = Annotated[float, typer.Option(help="Frames a second, where the recording holds no time.")]
 UnitOption = Annotated[str, typer.Option(help="rad or deg, where the recording declares no unit of joints.")]
 TopicOption = Annotated[str, typer.Option(help="Topic of the joint states, where a bag has several.")]
+CalibrationOption = Annotated[
+    Path | None, typer.Option(help="YAML that maps the robot's own units to radians (docs/formats.md).")
+]
 SplitOption = Annotated[float, typer.Option(help="A gap of so many seconds in a bag begins another episode.")]
 
 
@@ -42,6 +45,7 @@ def publish(
     unit: UnitOption = "",
     topic: TopicOption = "",
     split: SplitOption = 0.0,
+    calibration: CalibrationOption = None,
     skill: Annotated[str, typer.Option(help="Skill id of every episode (schemas/skills.yaml).")] = "",
     area: Annotated[str, typer.Option(help="Application area id of every episode.")] = "",
     robot: Annotated[str, typer.Option(help="Robot id to publish as; default replay-<model>-1.")] = "",
@@ -58,7 +62,7 @@ def publish(
     from kinestream.schemas.settings import Settings
 
     settings = Settings.from_env()
-    choices = choices_of(model, joints, rate, unit, topic, split)
+    choices = choices_of(model, joints, rate, unit, topic, split, calibration)
     for path in paths:  # a path that cannot be read is told before a broker that is away
         open_recording(path, choices=choices)
     kafka = _broker(settings)
@@ -83,7 +87,9 @@ def publish(
             say(line)
 
 
-def choices_of(model: str, joints: str, rate: float, unit: str, topic: str, split: float) -> Choices:
+def choices_of(
+    model: str, joints: str, rate: float, unit: str, topic: str, split: float, calibration: Path | None = None
+) -> Choices:
     """What the options say of a recording; raises :class:`ContractError` for a unit that is none."""
     from kinestream.producers.recordings import Choices
     from kinestream.schemas.errors import ContractError
@@ -91,7 +97,9 @@ def choices_of(model: str, joints: str, rate: float, unit: str, topic: str, spli
     if unit not in ("", "rad", "deg"):
         raise ContractError(f"--unit {unit}: allowed are rad and deg; leave it out where the recording declares it")
     names = tuple(name.strip() for name in joints.split(",")) if joints else ()
-    return Choices(model, names, rate, unit, topic, split)
+    if unit and calibration:
+        raise ContractError(f"--unit {unit} and --calibration {calibration}: give one of them, for they say the same")
+    return Choices(model, names, rate, unit, topic, split, str(calibration) if calibration else "")
 
 
 def _broker(settings: Settings) -> str:

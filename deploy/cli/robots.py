@@ -35,13 +35,15 @@ def list_models(
     as_json: AsJson = False,
 ) -> None:
     """List described and registered models, and provisional ones: sent by robots, described by nobody."""
-    from kinestream.deploy.cli.output import complain, emit_json, say, table
+    import sys
+
+    from kinestream.deploy.cli.output import emit_json, say, table
     from kinestream.deploy.robot_models import known_models
 
     found, silent = known_models(offline=offline)
     found = [one for one in found if maker.lower() in one.maker.lower()]
     for text in silent:
-        complain(f"not all is shown: {text}")
+        print(f"note: not all is shown: {text}", file=sys.stderr)
     if as_json:
         emit_json(found)
         return

@@ -5,10 +5,12 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Final
 
 from kinestream.producers.recordings.take import Hint
 from kinestream.schemas.errors import RecordingError
+from kinestream.schemas.model_files import read_model
 from kinestream.schemas.models import RobotModel, load_model, model_ids
 
 #: The model a data set's robot_type stands for.
@@ -47,7 +49,10 @@ class Guess:
 
 
 def named(model: str) -> Guess:
-    """The robot a person names; raises :class:`UnknownModelError` for a model neither described nor provisional."""
+    """The robot a person names, by id or by a file that describes it; raises :class:`UnknownModelError`."""
+    if model.lower().endswith(".json"):
+        described = read_model(Path(model))
+        return Guess(described.model_id, described, 1.0, f"described by {model}, named with --model")
     if model.startswith(PROVISIONAL):
         slug = _slug(model.removeprefix(PROVISIONAL))
         if not slug:

@@ -79,6 +79,7 @@ def publish_line(path: Path, choices: Choices) -> str:
         "--unit": choices.unit,
         "--topic": choices.topic,
         "--split": f"{choices.split_s:g}" if choices.split_s else "",
+        "--calibration": choices.calibration,
     }
     words = [word for option, value in given.items() if value for word in (option, value)]
     return shlex.join(["kinestream", "publish", str(path), *words])

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Final
 
 import numpy as np
 
+from kinestream.producers.recordings.calibration import beyond, calibrate, read_calibration
 from kinestream.producers.recordings.identify import Guess, canonical, strange
 from kinestream.producers.recordings.take import DEGREES, RADIANS, UNDECLARED, Choices, Role, Signal, Values
 from kinestream.schemas.errors import RecordingError
@@ -44,7 +46,7 @@ class Normaliser:
 
     def apply(self, signals: Sequence[Signal]) -> Normalised:
         """All signals of a take, once."""
-        ordered = sorted(signals, key=lambda s: ("channel", *JOINT_CHANNELS).index(s.role) or 9)
+        ordered = sorted(self._calibrated(signals), key=lambda s: ("channel", *JOINT_CHANNELS).index(s.role) or 9)
         for signal in ordered:
             self._take(signal)
         self._check()
@@ -56,6 +58,25 @@ class Normaliser:
             tuple(dict.fromkeys(self._told)),
             tuple(dict.fromkeys(self._odd)),
         )
+
+    def _calibrated(self, signals: Sequence[Signal]) -> list[Signal]:
+        if not self._choices.calibration:
+            return list(signals)
+        calibration = read_calibration(Path(self._choices.calibration))
+        found, told = [], []
+        for signal in signals:
+            named = signal if signal.role == "channel" else self._named(signal)
+            mapped, done = calibrate(self._where, named, calibration, self._guess)
+            found += mapped
+            told += done
+            self._odd += beyond(named, calibration) if done else []
+        if not told:
+            raise RecordingError(
+                f"{self._where}: none of {', '.join(calibration.columns)} in {calibration.path} is one of its joints;"
+                f" they are {', '.join(joint_names(signals)) or 'not named: name them with --joints'}"
+            )
+        self._told += told
+        return found
 
     def _take(self, signal: Signal) -> None:
         if signal.role == "channel":
@@ -101,7 +122,7 @@ class Normaliser:
         if largest > _RADIANS_WITHIN:
             self._odd.append(
                 f"{signal.name} reaches {largest:.1f} in a unit nobody declares, too far for radians: kept as a named"
-                " channel; if it is degrees, say --unit deg"
+                " channel; if it is degrees, say --unit deg, if it is the robot's own unit, give --calibration FILE"
             )
             return signal
         if not signal.elements and self._guess.model is None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 
+from kinestream.producers.recordings.calibration import read_calibration
 from kinestream.producers.recordings.clocks import between, stamp_oddities, usual_rate
 from kinestream.producers.recordings.damaged import read_or_refused
 from kinestream.producers.recordings.identify import Guess, declared_model, identify, named
@@ -37,6 +38,7 @@ class NormalisedRecording:
         self.declared, self.present, self.frames = source.declared, source.present, source.frames
         there = set(source.present)
         self.missing = tuple(i for i in source.declared if i not in there)
+        self._calibration_id = read_calibration(Path(choices.calibration)).id if choices.calibration else ""
         self.guess = guess_of(path, source, choices).certain(_said(path, source))
         first = next(self._takes(), None)
         if first is not None:  # what cannot be brought into the form is refused before anything is sent
@@ -76,7 +78,7 @@ class NormalisedRecording:
             effort=done.signals.get("effort"),
             command=done.signals.get("command"),
             further=done.further,
-            labels=take.labels,
+            labels={**take.labels, "calibration_id": self._calibration_id},
             conversions=(*model, *done.conversions, clock.told, *usual, *take.conversions),
             clocks=tuple(c.name for c in take.clocks),
             oddities=(*take.oddities, *stamp_oddities(clock, take.rate_hz), *filter(None, apart), *done.oddities),

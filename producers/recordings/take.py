@@ -93,6 +93,8 @@ class Choices:
     topic: str = ""
     #: a gap of so many seconds between two messages begins another episode; 0 = one episode
     split_s: float = 0.0
+    #: a file that maps the source's own units to radians (producers/recordings/calibration.py)
+    calibration: str = ""
 
 
 class Source(Protocol):

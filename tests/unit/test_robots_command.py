@@ -1,0 +1,119 @@
+"""The commands ``kinestream robots``: what a person sees, what a program reads, and one line for every mistake."""
+
+import json
+
+import pytest
+from typer.testing import CliRunner
+
+from kinestream.deploy.cli import application
+from kinestream.schemas.model_files import content_of, read_model
+from kinestream.schemas.models import load_model, model_ids
+from tests.unit.test_descriptions import BOMB, MJCF, URDF
+
+
+@pytest.fixture
+def robots(tmp_path):
+    """The command on a machine where nothing runs."""
+
+    def run(*words):
+        environment = {"KINESTREAM_HOME": str(tmp_path / "home"), "KINESTREAM_KAFKA": "", "KINESTREAM_CLICKHOUSE": ""}
+        done = CliRunner().invoke(application(), ["robots", *map(str, words)], env=environment)
+        return done.exit_code, done.stdout, done.stderr
+
+    return run
+
+
+def test_every_described_model_is_listed_with_how_many_limits_are_known(robots):
+    code, out, err = robots("list", "--offline", "--json")
+    found = json.loads(out)
+    assert (code, err) == (0, "")
+    assert [one["model_id"] for one in found] == list(model_ids())
+    assert {one["state"] for one in found} == {"described"}
+    h1 = next(one for one in found if one["model_id"] == "unitree-h1-2")
+    assert (h1["joints"], h1["known"]) == (27, {"position": 27, "velocity": 0, "effort": 0})
+    code, out, _ = robots("list", "--offline", "--maker", "franka")
+    assert (code, out.count("Franka")) == (0, 2)
+
+
+def test_where_nothing_runs_the_list_says_what_it_cannot_show(robots):
+    code, out, err = robots("list")
+    assert (code, "52 described, 0 registered, 0 provisional" in out) == (0, True)
+    assert err.splitlines() == [
+        "note: not all is shown: registered models (no broker runs: `kinestream up`, or set KINESTREAM_KAFKA)",
+        "note: not all is shown: provisional models (no store runs: `kinestream up`, or set KINESTREAM_CLICKHOUSE)",
+    ]
+
+
+def test_a_model_is_shown_with_joints_limits_other_names_and_source(robots):
+    code, out, _ = robots("show", "unitree-g1-29-dof")
+    assert code == 0
+    for said in (load_model("unitree-g1-29-dof").version, "left_knee_joint", "-0.087267", "fan-ziqi/robot_lab",
+                 "kLeftElbow = left_elbow_joint", "LeftKnee = left_knee_joint"):  # fmt: skip
+        assert said in out
+    shown = json.loads(robots("show", "unitree-g1-29-dof", "--json")[1])
+    assert shown.pop("version") == load_model("unitree-g1-29-dof").version
+    assert shown == content_of(load_model("unitree-g1-29-dof"))
+    code, out, err = robots("show", "unitree-g1-29")
+    assert (code, out, err.count("\n")) == (2, "", 1)
+    assert "unitree-g1-29-dof, " in err
+
+
+@pytest.mark.parametrize(("name", "text"), [("arm.urdf", URDF), ("arm.xml", MJCF.format(angle="degree", auto="true"))])
+def test_an_import_writes_a_draft_and_says_what_to_look_at(name, text, robots, tmp_path):
+    (tmp_path / name).write_text(text)
+    out_file = tmp_path / "draft.json"
+    code, out, err = robots("import", tmp_path / name, "--maker", "Lab", "--id", "lab-arm", "--out", out_file)
+    assert code == 0
+    assert f"robots register {out_file}" in out
+    draft = read_model(out_file)
+    assert (draft.model_id, draft.maker, draft.source.path) == ("lab-arm", "Lab", name)
+    assert [line.removeprefix("note: ") for line in err.splitlines()] == list(draft.notes) != []
+    code, printed, _ = robots("import", tmp_path / name, "--maker", "Lab", "--id", "lab-arm")
+    assert printed == out_file.read_text()
+    told = json.loads(robots("import", tmp_path / name, "--maker", "Lab", "--id", "lab-arm", "--json")[1])
+    assert (told["version"], told["model"]) == (draft.version, content_of(draft))
+
+
+def test_a_broken_file_is_one_line_and_exit_code_2(robots, tmp_path):
+    (tmp_path / "bomb.urdf").write_text(BOMB)
+    (tmp_path / "bad.json").write_text("{}")
+    for words in (
+        ("import", tmp_path / "bomb.urdf"),
+        ("import", tmp_path / "gone.urdf"),
+        ("show", tmp_path / "bad.json"),
+        ("diff", "franka-panda", tmp_path / "bad.json"),
+        ("register", tmp_path / "bad.json", "--by", "p7"),
+    ):
+        code, out, err = robots(*words)
+        assert (code, out, err.count("\n")) == (2, "", 1), err
+        assert err.startswith("error: ")
+
+
+def test_a_registration_needs_a_name_and_a_broker(robots, tmp_path):
+    file = tmp_path / "m.json"
+    file.write_text(json.dumps(content_of(load_model("franka-panda"))))
+    assert "--by is empty" in robots("register", file, "--by", " ")[2]
+    assert "no broker" in robots("register", file, "--by", "p7")[2]
+
+
+def test_a_difference_is_told_joint_by_joint_with_exit_code_1(robots, tmp_path):
+    content = content_of(load_model("franka-panda"))
+    content["joints"][0]["upper"] = 1.0
+    gone = content["joints"].pop()
+    (tmp_path / "mine.json").write_text(json.dumps(content))
+    code, out, _ = robots("diff", "franka-panda", tmp_path / "mine.json", "--json")
+    assert code == 1
+    assert [(d["joint"], d["field"], d["second"]) for d in json.loads(out)] == [
+        (content["joints"][0]["name"], "upper", 1.0),
+        (gone["name"], "joint", None),
+    ]
+    code, out, _ = robots("diff", "franka-panda", "franka-panda")
+    assert (code, out) == (0, "no difference\n")
+
+
+def test_another_order_is_a_difference(robots, tmp_path):
+    content = content_of(load_model("franka-fr3"))
+    content["joints"].reverse()
+    (tmp_path / "mine.json").write_text(json.dumps(content))
+    code, out, _ = robots("diff", "franka-fr3", tmp_path / "mine.json", "--json")
+    assert (code, [d["field"] for d in json.loads(out)]) == (1, ["order"])
