@@ -30,19 +30,26 @@ class CommandSender:
         self._bootstrap = bootstrap
 
     def send(
-        self, placed: JsonDict, kind: str, by: str, note: str = "", labels: Mapping[str, str] | None = None
+        self,
+        placed: JsonDict,
+        kind: str,
+        by: str,
+        note: str = "",
+        labels: Mapping[str, str] | None = None,
+        command_id: str = "",
     ) -> str:
-        """Send a command for an episode, as ``Archive.placed`` tells of it; the command's id.
+        """Send a command for an episode, as ``Archive.placed`` tells of it; the command's id, or a new one.
 
         It is on the broker's disk when this returns. Raises :class:`RefusedError` for an episode that takes no
-        commands, and :class:`BrokerError` when the broker does not take it.
+        commands, and :class:`BrokerError` when the broker does not take it: sent again under the same ``command_id``
+        it has one effect, whether or not the first one came through.
         """
         if placed["topic"] not in self._lanes:
             raise RefusedError(
                 f"episode {placed['episode_id']} lies in {placed['topic']}, not in {' or '.join(self._lanes)}:"
                 " set KINESTREAM_TENANT to its tenant"
             )
-        command_id = str(uuid.uuid4())
+        command_id = command_id or str(uuid.uuid4())
         value = {
             **{name: placed[name] for name in ("tenant", "robot_id", "episode_id")},
             "lane": placed["topic"],

@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping
 from typing import Final
 
 from kinestream.streams.assembly.episode import CLOSING, Episode
-from kinestream.streams.assembly.lookup import Lookup
+from kinestream.streams.assembly.lookup import Lookup, is_new
 from kinestream.streams.assembly.timetable import Timetable
 from kinestream.streams.assembly.values import (
     CORRECT,
@@ -22,6 +22,8 @@ from kinestream.streams.assembly.values import (
     LogRecord,
 )
 
+#: Commands of an episode that are known again by their id, the newest.
+OBEYED: Final = 64
 #: Labels a person may set right: all but those that say which robot made which take.
 CORRECTABLE: Final = ("skill", "area", "site", "station", "operator", "job", "task")
 
@@ -49,7 +51,7 @@ class Commands:
             return self._elsewhere(record, episode_id)
         if episode.phase == CLOSING:
             self.requeued.append(record)
-        elif episode.command is None or episode.command.offset < record.offset:
+        elif is_new(record, episode.command.offset if episode.command else -1, episode.obeyed):
             self._carry_out(episode, record)
             hold(episode)
         return None
@@ -59,6 +61,8 @@ class Commands:
         episode.command = Command(
             value["command_id"], record.offset, record.broker_ms, value["kind"], value["by"], value["note"]
         )
+        if value["command_id"]:
+            episode.obeyed = [*episode.obeyed, value["command_id"]][-OBEYED:]
         if value["kind"] == CORRECT:
             episode.corrected = {**episode.corrected, **value["labels"]}
         episode.commanded = episode.reopened or value["kind"] == WITHDRAW

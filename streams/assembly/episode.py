@@ -91,6 +91,8 @@ class Episode:
         self.corrected: dict[str, str] = {}
         self.command: Command | None = None
         self.commanded = False
+        #: ids of commands carried out, so that one a client sends again has no second effect; in their order
+        self.obeyed: list[str] = []
         #: how often it failed, and the last error
         self.attempts = 0
         self.error = ""

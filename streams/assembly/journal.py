@@ -31,6 +31,7 @@ def facts_of(episode: Episode) -> JsonDict:
         "corrected": episode.corrected,
         "command": asdict(episode.command) if episode.command else None,
         "commanded": episode.commanded,
+        "obeyed": episode.obeyed,
         "attempts": episode.attempts,
         "error": episode.error,
         "quarantined": episode.quarantined,
@@ -85,6 +86,7 @@ def rebuild(
     episode.rivals = Rivals(**facts["rivals"])
     episode.schema_ids = set(facts["schema_ids"])
     episode.command = Command(**facts["command"]) if facts["command"] else None
+    episode.obeyed = list(facts.get("obeyed", ()))
     episode.history = History(
         **{name: facts[name] for name in ("revision", "first_closed_ms", "first_frames", "status", "compared")}
     )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 
 from kinestream.schemas.content_hash import BLOCK
 from kinestream.streams.assembly.flight import InFlight
@@ -57,7 +57,7 @@ class Lookup:
             return stored.end is None
         if record.record == "EpisodeCommand":
             before = stored.facts["command"]
-            return before is None or before["offset"] < record.offset
+            return is_new(record, before["offset"] if before else -1, stored.facts.get("obeyed", ()))
         return all(mark.value != record.value for mark in stored.marks)
 
     def asked(self, episode_id: str) -> bool:
@@ -67,6 +67,14 @@ class Lookup:
     def closed(self, episode_id: str) -> Loaded | None:
         """The closed episode of this id, if the store has one."""
         return self._found.get(episode_id)
+
+
+def is_new(command: LogRecord, last_offset: int, obeyed: Collection[str]) -> bool:
+    """Whether an episode that has carried these out has this one still before it.
+
+    Its place in the log tells a command that is read again; its id, one that its sender repeated.
+    """
+    return command.offset > last_offset and command.value["command_id"] not in obeyed
 
 
 def freed_blocks(records: Iterable[LogRecord], flight: InFlight) -> dict[str, set[int]]:

@@ -10,7 +10,7 @@ from typing import Any, Final
 
 from confluent_kafka import KafkaError, KafkaException, Producer
 
-from kinestream.schemas.catalogue import FRAMES, FRAMES_BULK, topic_name
+from kinestream.schemas.catalogue import COMMANDS, FRAMES, FRAMES_BULK, topic_name
 from kinestream.schemas.errors import BrokerError
 from kinestream.schemas.reasons import DeadLetterReason
 from kinestream.schemas.settings import Settings
@@ -49,8 +49,8 @@ class Replayer:
 
     def __init__(self, settings: Settings, bootstrap: str) -> None:
         self._letters = DeadLetters(settings, bootstrap)
-        #: a header is anybody's word: nothing is sent anywhere else
-        self._allowed = {topic_name(topic, settings.tenant) for topic in (FRAMES, FRAMES_BULK)}
+        #: a header is anybody's word: nothing is sent anywhere else. Commands have ids: one sent back twice acts once
+        self._allowed = {topic_name(topic, settings.tenant) for topic in (FRAMES, FRAMES_BULK, COMMANDS)}
         self._bootstrap = bootstrap
 
     def replay(
@@ -80,7 +80,7 @@ class Replayer:
         elif letter.reason == DeadLetterReason.OVERSIZE and letter.key is None:
             done.refused[letter.id] = "it could not be unpacked: its bytes are only where they were"
         elif letter.source.topic not in self._allowed:
-            done.refused[letter.id] = f"topic {letter.source.topic!r} takes no frames"
+            done.refused[letter.id] = f"topic {letter.source.topic!r} is none of {', '.join(sorted(self._allowed))}"
         return letter.id not in done.refused
 
     def _send_all(self, letters: Sequence[Letter], done: Replay, progress: Progress) -> None:

@@ -132,3 +132,27 @@ def test_what_nobody_can_do_is_said_in_one_line(test_pipeline: Pipeline) -> None
     assert row_of(pipeline, later) == (1, "WITHDRAWN", "WITHDRAWN", "place", ""), done.output
     again = kinestream(pipeline, "withdraw", later.id, "--by", "p7")
     assert (again.exit_code, "withdrawn already (revision 1)" in again.stderr) == (2, True)
+
+
+def test_a_command_that_came_too_early_is_sent_back_from_the_dead_letters_and_twice_has_one_effect(
+    test_pipeline: Pipeline,
+) -> None:
+    pipeline = test_pipeline
+    pipeline.start()
+    take, commands = Take(), RawSender(pipeline.broker, COMMANDS)
+    frames = topic_name(FRAMES, pipeline.broker.tenant)
+    value = {"tenant": "hub", "robot_id": "r1", "episode_id": take.id, "lane": frames, "by": "p7", "kind": "CORRECT"}
+    pour = ("EpisodeCommand", {**value, "command_id": "c1", "labels": {"skill": "pour"}})
+    wipe = ("EpisodeCommand", {**value, "command_id": "c2", "labels": {"skill": "wipe"}})
+    commands.send(pour)
+    pipeline.wait_for(lambda: [one.headers["reason"] for one in read_topic(pipeline, FRAMES_DLQ)] == ["NO_START"])
+    RawSender(pipeline.broker).send(*take.whole())
+    pipeline.wait_for(lambda: row_of(pipeline, take))
+    done = kinestream(pipeline, "dlq", "replay", "--reason", "NO_START", "--json")
+    assert json.loads(done.stdout)["sent"] == 1, done.output
+    pipeline.wait_for(lambda: row_of(pipeline, take) == (2, "COMPLETE", "CORRECTED", "pour", ""))
+    commands.send(wipe, pour, wipe)
+    pipeline.wait_for(lambda: row_of(pipeline, take) == (3, "COMPLETE", "CORRECTED", "wipe", ""))
+    done = kinestream(pipeline, "withdraw", take.id, "--by", "p7")  # behind them, so they were read
+    assert done.exit_code == 0, done.output
+    assert [one[1].get("skill") for one in events(pipeline).values()] == ["grasp", "pour", "wipe", None]

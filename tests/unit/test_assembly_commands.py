@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from kinestream.streams.assembly.commands import OBEYED
 from tests.assembling import LIMITS, PLACE, Log, Owner, Take
 
 
@@ -82,6 +83,58 @@ def test_a_command_read_again_does_nothing(kind):
     owner.command(*records)
     assert len(owner.store.announced) == 2
     assert owner.assembler.command_watermark() == 1
+
+
+def correct(take, name, skill):
+    return command(take, "CORRECT", command_id=name, labels={"skill": skill})
+
+
+@pytest.mark.parametrize("crash", [False, True], ids=["at once", "after a restart"])
+def test_a_command_sent_twice_has_one_effect_though_others_came_between(crash):
+    take, log, owner, commands = done()
+    owner.command(*commands.append(correct(take, "c1", "pour")))
+    owner.command(*commands.append(correct(take, "c2", "wipe")))
+    if crash:
+        restart(owner, log)
+    assert owner.command(*commands.append(correct(take, "c1", "pour"))) == []
+    assert [event["skill"] for event in owner.store.events] == ["grasp", "pour", "wipe"]
+    assert owner.assembler.episodes == {}
+    assert owner.assembler.command_watermark() == 3
+
+
+def test_the_same_holds_while_the_episode_is_open_and_while_it_closes():
+    take, log, owner = Take(), Log(), Owner()
+    owner.feed(log.append(take.start(), take.chunk(0, 100)))
+    commands = Log(now_ms=log.now_ms)
+    owner.command(*commands.append(*(correct(take, *one) for one in (("c1", "pour"), ("c2", "wipe"), ("c1", "pour")))))
+    restart(owner, log)
+    owner.command(*commands.append(correct(take, "c1", "pour")))
+    owner.feed(log.append(take.chunk(100, 300), take.end()))
+    assert [event["skill"] for event in owner.store.events] == ["wipe"]
+
+
+def test_a_command_without_an_id_is_its_own_each_time():
+    take, _, owner, commands = done()
+    for skill in ("pour", "wipe", "pour"):
+        owner.command(*commands.append(correct(take, "", skill)))
+    assert [event["skill"] for event in owner.store.events] == ["grasp", "pour", "wipe", "pour"]
+
+
+def test_a_refused_command_may_be_sent_again_under_its_id():
+    take, log, owner = Take(), Log(), Owner()
+    commands = Log(now_ms=log.now_ms)
+    (letter,) = owner.command(*commands.append(correct(take, "c1", "pour")))
+    assert letter.reason == "NO_START"
+    owner.feed(log.append(*take.whole()))
+    assert owner.command(*commands.append(correct(take, "c1", "pour"))) == []
+    assert [event["skill"] for event in owner.store.events] == ["grasp", "pour"]
+
+
+def test_only_so_many_ids_are_remembered():
+    take, _, owner, commands = done()
+    for number in range(OBEYED + 5):
+        owner.command(*commands.append(correct(take, f"c{number}", f"s{number}")))
+    assert owner.store.episodes[take.id].facts["obeyed"] == [f"c{number}" for number in range(5, OBEYED + 5)]
 
 
 def test_a_correction_that_changes_nothing_makes_no_revision():
