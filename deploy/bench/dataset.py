@@ -21,7 +21,7 @@ RATE_HZ: Final = 30.0
 SHORTEST, LONGEST = 540, 740
 #: How many motions there are; further takes repeat them with sensor noise of their own.
 _MOTIONS: Final = 16
-_NOISE: Final = 2e-4
+_NOISE: Final = 2e-5
 _FILES: Final = "data/chunk-{episode_chunk:03d}/episode_{episode_index:06d}.parquet"
 
 

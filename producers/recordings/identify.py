@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import Final
 
@@ -91,6 +92,7 @@ def strange(model: RobotModel, joints: Iterable[str]) -> tuple[str, ...]:
     return tuple(joint for joint in unknown if not any(part in joint.lower() for part in _HAND))
 
 
+@lru_cache(maxsize=10_000)  # every episode names the same
 def canonical(model: RobotModel, name: str) -> str | None:
     """The model's own name of a joint; a trailing ``.pos``, which some recorders write, is no part of a name."""
     return model.canonical(name) or model.canonical(name.removesuffix(".pos"))

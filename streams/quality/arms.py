@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from functools import lru_cache
 
 _PARTS = re.compile(r"[A-Z]?[a-z]+|[A-Z]+(?![a-z])")
 _SIDES = {"left": "left", "l": "left", "right": "right", "r": "right"}
@@ -14,8 +15,9 @@ _FINGERS = {"thumb", "index", "middle", "ring", "pinky", "little"}
 _GRIPPER = {"gripper", "finger", "fingers", "jaw", "claw"} | _FINGERS
 
 
-def _words(joint: str) -> set[str]:
-    return {part.lower() for part in _PARTS.findall(joint)}
+@lru_cache(maxsize=10_000)
+def _words(joint: str) -> frozenset[str]:
+    return frozenset(part.lower() for part in _PARTS.findall(joint))
 
 
 def grippers_of(names: Sequence[str]) -> tuple[int, ...]:

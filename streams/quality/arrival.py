@@ -90,7 +90,7 @@ class Arrivals:
         """With the record that is still open, as a copy: more frames may come."""
         if self._open is None:
             return self
-        whole = deepcopy(self)
+        whole = deepcopy(self, {id(self.context): self.context, id(self.rules): self.rules})
         seq, t_ns, broker_ns = (np.array([one], np.int64) for one in self._open)
         whole._add(seq, t_ns, broker_ns, np.zeros(1, np.intp))
         return whole

@@ -247,7 +247,7 @@ class Smoothness(Family):
     def _whole(self) -> _Lane | None:
         """The lane with what is held and the movement going on, on a copy: more frames may come."""
         if self._finished is None and self._lane is not None:
-            lane = deepcopy(self._lane)
+            lane = deepcopy(self._lane, {id(self.rules): self.rules})
             if self._filled:
                 lane.add(self._held[: self._filled])
             for place, segments in enumerate(lane.segments):
