@@ -25,7 +25,7 @@ FLOOR_EVENT_MS = 500
 def register(app: typer.Typer) -> None:
     """Add the commands."""
     group = typer.Typer(help="Measure, each figure beside its peer in the same run.", no_args_is_help=True)
-    for command in (codec, judge, spool, worker, recovery, memory, lanes, twins):
+    for command in (codec, judge, files, spool, worker, recovery, memory, lanes, twins):
         group.command()(command)
     app.add_typer(group, name="bench")
 
@@ -54,6 +54,41 @@ def codec(
     cells = [(str(f.chunk), f.what, _big(f.ours), _big(f.fastavro), f"{f.ratio:.1f}x") for f in figures]
     table(("frames a chunk", "", "ours", "fastavro", "ratio"), cells)
     say(f"frames a CPU-second, medians of {repeats} turns each, taken in turn")
+
+
+def files(
+    episodes: Annotated[int, typer.Option(min=10, help="Episodes of the data set; 500 are about 113 MB.")] = 500,
+    repeats: Annotated[int, typer.Option(min=1, help="Rounds; medians are shown.")] = 3,
+    jobs: Annotated[int, typer.Option(min=2, help="Processes of `judge --jobs`.")] = 2,
+    as_json: Json = False,
+) -> None:
+    """Judge a LeRobot data set of files, `kinestream judge` beside the graders others use."""
+    from kinestream.deploy.bench.graders import graders, measure_files
+    from kinestream.deploy.bench.machine import machine
+    from kinestream.deploy.cli.output import emit_json, say, table, working
+
+    contenders = graders(jobs)
+    with working("judging files") as progress:
+        found = measure_files(episodes, repeats, contenders, progress)
+    peers = [one.name for one in contenders if not one.ours and not one.missing]
+    fastest = min(peers, key=found.cpu_s, default="")
+    if as_json:
+        missing = {one.name: one.missing for one in contenders if one.missing}
+        emit_json({"bench": "files", **machine(), **asdict(found), "fastest_peer": fastest or None, "missing": missing})
+        return
+    rows = []
+    for one in contenders:
+        if one.missing:
+            rows.append((one.name, one.missing, "", "", "", ""))
+            continue
+        cpu, rate = found.cpu_s(one.name), _big(found.frames / found.cpu_s(one.name))
+        ratio = f"{found.cpu_s(fastest) / cpu:.2g}x" if fastest else ""
+        peak = f"{found.peak_mb(one.name):,.0f}"
+        rows.append((one.name, f"{cpu:.2f}", f"{found.wall_s(one.name):.2f}", rate, peak, ratio))
+    table(("", "CPU-seconds", "seconds", "frames a CPU-second", "peak MB", "to the fastest peer"), rows)
+    for one in contenders:
+        say(f"{one.name}: {one.does}")
+    say(f"{found.episodes} episodes, {found.frames:,} frames, {found.dataset_mb:.0f} MB; start-up is in every figure")
 
 
 def spool(

@@ -46,6 +46,7 @@ def judge(
     split: SplitOption = 0.0,
     calibration: CalibrationOption = None,
     rules: Annotated[str, typer.Option(help="File or folder of rules that override the committed ones.")] = "",
+    jobs: Annotated[int, typer.Option(min=1, help="Processes that share a data set or several recordings.")] = 1,
     worst: Annotated[int, typer.Option(min=0, help="Episodes shown, the worst first; --json has all.")] = 10,
     html: Annotated[Path | None, typer.Option(help="Write a page with pictures to this file.", dir_okay=False)] = None,
     as_json: Annotated[bool, typer.Option("--json", help="One JSON document.")] = False,
@@ -68,7 +69,7 @@ def judge(
     with _progress_bar() as on_progress:
         choices = choices_of(model, joints, rate, unit, topic, split, calibration)
         pictured = _PICTURED if html else 0 if as_json else worst
-        report = judge_files(paths, choices, bench, pictured=pictured, on_progress=on_progress)
+        report = judge_files(paths, choices, bench, pictured=pictured, jobs=jobs, on_progress=on_progress)
     if html:
         write_text(html, page(report, ", ".join(path.name for path in paths)))
     if as_json:

@@ -5,12 +5,17 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from pathlib import Path
+from typing import Final
 
 from kinestream.deploy.judging.judged import Bench, judge_recorded
 from kinestream.deploy.judging.report import EpisodeReport, FilesReport, Unreadable, report_of
-from kinestream.producers.recordings import Choices, missing_note, open_recording
+from kinestream.producers.recordings import Choices, Recording, missing_note, open_recording
 from kinestream.schemas.errors import KinestreamError
+
+#: Episodes a process judges before it reports: few enough that a bar moves and no process waits long for the last.
+_SHARE: Final = 32
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,31 +27,91 @@ class Progress:
     frames_total: int
 
 
+@dataclass(frozen=True, slots=True)
+class Task:
+    """Some episodes of one recording: the ``share``-th of ``shares`` parts."""
+
+    path: Path
+    share: int
+    shares: int
+    choices: Choices
+    bench: Bench
+    pictured: bool
+
+
 def judge_files(
     paths: Sequence[Path],
     choices: Choices,
     bench: Bench,
     *,
     pictured: int = 0,
+    jobs: int = 1,
     on_progress: Callable[[Progress], None] = lambda _: None,
 ) -> FilesReport:
     """Judge every episode of the recordings at ``paths``; one that cannot be read is told and the others are judged.
 
-    The ``pictured`` worst episodes come with what is drawn of their findings.
+    The ``pictured`` worst episodes come with what is drawn of their findings. ``jobs`` processes share the work where
+    there are several recordings or a data set whose episodes can be read apart.
     """
     begun = time.monotonic()
-    report, frames, drawn = FilesReport(), 0, 0
+    report, frames, drawn, total = FilesReport(), 0, 0, 0
+    tasks = []
     for path in paths:
-        for found in _episodes(path, choices, bench, report, bool(pictured)):
-            report.episodes.append(found)
-            frames += found.frames
-            drawn += bool(found.traces)
-            if drawn > 2 * pictured:
-                drawn = _forget(report, pictured)
-            on_progress(Progress(found.source, frames, 0))
+        try:
+            recording = _opened(path, choices)
+        except KinestreamError as problem:
+            report.unreadable.append(Unreadable(str(path), str(problem)))
+            continue
+        total += recording.frames
+        report.notes += [said] if (said := missing_note(recording, "judged")) else []
+        shares = max(1, len(recording.present) // _SHARE) if jobs > 1 and recording.divisible else 1
+        tasks += [Task(path, share, shares, choices, bench, bool(pictured)) for share in range(shares)]
+    for found in _done(tasks, jobs):
+        if isinstance(found, Unreadable):
+            report.unreadable.append(found)
+            continue
+        report.episodes.append(found)
+        frames += found.frames
+        drawn += bool(found.traces)
+        if drawn > 2 * pictured:
+            drawn = _forget(report, pictured)
+        on_progress(Progress(found.source, frames, total))
     _forget(report, pictured)
     report.seconds = round(time.monotonic() - begun, 3)
     return report
+
+
+def _done(tasks: Sequence[Task], jobs: int) -> Iterator[EpisodeReport | Unreadable]:
+    """What comes of all tasks, in order."""
+    if jobs == 1 or len(tasks) < 2:
+        for task in tasks:
+            yield from _judged(task)
+        return
+    from concurrent.futures import ProcessPoolExecutor
+    from multiprocessing import get_context
+
+    # not forked: the libraries that read files have threads
+    with ProcessPoolExecutor(min(jobs, len(tasks)), get_context("spawn")) as crew:
+        for found in crew.map(_all, tasks):
+            yield from found
+
+
+def _all(task: Task) -> list[EpisodeReport | Unreadable]:
+    return list(_judged(task))
+
+
+def _judged(task: Task) -> Iterator[EpisodeReport | Unreadable]:
+    try:
+        for recorded in _opened(task.path, task.choices).part(task.share, task.shares):
+            yield report_of(str(task.path), judge_recorded(recorded, task.bench), task.pictured)
+    except KinestreamError as problem:
+        yield Unreadable(str(task.path), str(problem))
+
+
+@lru_cache(maxsize=4)
+def _opened(path: Path, choices: Choices) -> Recording:
+    """A recording whose tasks follow each other is opened once a process."""
+    return open_recording(path, choices=choices)
 
 
 def _forget(report: FilesReport, pictured: int) -> int:
@@ -58,15 +123,3 @@ def _forget(report: FilesReport, pictured: int) -> int:
             report.episodes[place] = replace(episode, traces=())
         left -= bool(episode.traces and left)
     return pictured - left
-
-
-def _episodes(
-    path: Path, choices: Choices, bench: Bench, report: FilesReport, pictured: bool
-) -> Iterator[EpisodeReport]:
-    try:
-        recording = open_recording(path, choices=choices)
-        report.notes += [said] if (said := missing_note(recording, "judged")) else []
-        for recorded in recording:
-            yield report_of(str(path), judge_recorded(recorded, bench), pictured)
-    except KinestreamError as problem:
-        report.unreadable.append(Unreadable(str(path), str(problem)))

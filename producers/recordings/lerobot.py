@@ -41,8 +41,13 @@ class LeRobot:
 
     def takes(self) -> Iterator[Take]:
         """The episodes present, in order; raises :class:`RecordingError` at one that cannot be read."""
+        return self.part(0, 1)
+
+    def part(self, share: int, shares: int) -> Iterator[Take]:
+        """The ``share``-th of ``shares`` runs of episodes: files that several share are read by few processes."""
         path, table = None, None
-        for episode in self._there:
+        count = len(self._there)
+        for episode in self._there[count * share // shares : count * (share + 1) // shares]:
             if table is None or path != episode.path:
                 path, table = episode.path, read_columns(episode.path, self._columns)
             yield self._take(episode, table.rows(*episode.rows) if episode.rows else table)

@@ -11,7 +11,8 @@ from kinestream.producers.recordings.damaged import read_or_refused
 from kinestream.producers.recordings.identify import Guess, declared_model, identify, named
 from kinestream.producers.recordings.normalise import Normaliser, joint_names
 from kinestream.producers.recordings.recording import RecordedEpisode
-from kinestream.producers.recordings.take import Choices, Source, Take
+from kinestream.producers.recordings.take import Choices, Divisible, Source, Take
+from kinestream.schemas.errors import RecordingError
 
 
 def guess_of(path: Path, source: Source, choices: Choices) -> Guess:
@@ -48,8 +49,21 @@ class NormalisedRecording:
         """The episodes present, in order; raises :class:`RecordingError` at one that cannot be read."""
         return (self._episode(take) for take in self._takes())
 
-    def _takes(self) -> Iterator[Take]:
-        takes = self._source.takes()
+    @property
+    def divisible(self) -> bool:
+        """Whether parts of it can be read without what is before them."""
+        return isinstance(self._source, Divisible)
+
+    def part(self, share: int, shares: int) -> Iterator[RecordedEpisode]:
+        """The ``share``-th of ``shares`` runs of episodes; raises as iterating does."""
+        if shares == 1:
+            return iter(self)
+        if not isinstance(self._source, Divisible):
+            raise RecordingError(f"{self._path}: a {self.format} is read from its beginning; it has one share")
+        return (self._episode(take) for take in self._takes(self._source.part(share, shares)))
+
+    def _takes(self, takes: Iterator[Take] | None = None) -> Iterator[Take]:
+        takes = takes or self._source.takes()
         while True:
             with read_or_refused(self._path, self.format):
                 take = next(takes, None)

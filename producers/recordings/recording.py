@@ -68,8 +68,17 @@ class Recording(Protocol):
     #: frames of the episodes present
     frames: int
 
+    @property
+    def divisible(self) -> bool:
+        """Whether parts of it can be read without what is before them."""
+        ...
+
     def __iter__(self) -> Iterator[RecordedEpisode]:
         """The episodes present, in order; raises :class:`RecordingError` at one that cannot be read."""
+        ...
+
+    def part(self, share: int, shares: int) -> Iterator[RecordedEpisode]:
+        """The ``share``-th of ``shares`` runs of episodes; a recording that is not divisible has one share."""
         ...
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from typing import Final, Literal, Protocol
+from typing import Final, Literal, Protocol, runtime_checkable
 
 import numpy as np
 import numpy.typing as npt
@@ -95,6 +95,15 @@ class Choices:
     split_s: float = 0.0
     #: a file that maps the source's own units to radians (producers/recordings/calibration.py)
     calibration: str = ""
+
+
+@runtime_checkable
+class Divisible(Protocol):
+    """A source whose episodes can be read apart."""
+
+    def part(self, share: int, shares: int) -> Iterator[Take]:
+        """The ``share``-th of ``shares`` runs of episodes, as :meth:`Source.takes`."""
+        ...
 
 
 class Source(Protocol):

@@ -85,8 +85,8 @@ class Frozen(Family):
         total = batch.ones @ way
         doubtful = self._long(batch, moved) & (self._total - self._path + total > self.least)
         # a flicker before the last move is no part of the run that is open
-        since = np.logical_or.accumulate(moved[::-1], axis=0)[::-1]
-        close = np.flatnonzero(doubtful | np.logical_and(flickers, ~since).any(axis=0)).tolist()
+        moves_later = np.logical_or.accumulate(moved[::-1], axis=0)[::-1]
+        close = np.flatnonzero(doubtful | np.logical_and(flickers, ~moves_later).any(axis=0)).tolist()
         found = [self._closely(batch, j, moved[:, j], way[:, j], bool(doubtful[j])) for j in close]
         self._go_on(batch, moved, way, total)
         for j, (start, other, since) in zip(close, found, strict=True):
