@@ -113,7 +113,7 @@ class CommandLag(Family):
         self.moved += own.sum()
         if frame < self._reach:
             # nobody knows what was told up to the first frame: frame k has no part in lags from k on
-            for k in range(size):
+            for k in range(min(size, (self._reach - frame) // stride + 1)):
                 self.moved[self.lags >= frame + k * stride] -= own[k]
 
     def best(self) -> tuple[float, float]:

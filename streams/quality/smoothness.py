@@ -5,6 +5,7 @@ from __future__ import annotations
 from array import array
 from copy import deepcopy
 from math import ceil, sqrt
+from statistics import median
 
 import numpy as np
 
@@ -63,7 +64,7 @@ class Movements:
     def median(self, name: str) -> float:
         """Over the movements, NaN for none."""
         known = [figure for figure in self.figures[name] if figure == figure]
-        return float(np.median(known)) if known else NONE
+        return median(known) if known else NONE
 
 
 class Windows:

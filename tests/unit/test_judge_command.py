@@ -88,6 +88,24 @@ def test_json_holds_every_finding_with_its_limit_its_span_and_both_languages(fau
     assert document["not_on_files"]["T9"].startswith("latency")
 
 
+def test_several_processes_say_what_one_says_in_the_same_order(tmp_path):
+    folder = tmp_path / "many"
+    write_dataset(folder, 70)  # more than two shares
+    one, two = (json.loads(run(folder, "--model", MODEL, "--json", "--jobs", jobs)[1]) for jobs in (1, 2))
+    assert one | {"seconds": 0} == two | {"seconds": 0}
+    assert len(one["episodes"]) == 70
+
+
+def test_the_page_is_written_and_a_folder_that_takes_none_is_an_error(faulty, tmp_path):
+    html = tmp_path / "report.html"
+    code, _, err = run(faulty, "--model", MODEL, "--html", html)
+    assert (code, err) == (1, "")
+    assert "left knee" in html.read_text()
+    code, _, err = run(faulty, "--model", MODEL, "--html", tmp_path / "absent" / "report.html")
+    assert code == 2
+    assert "cannot be written" in err
+
+
 def test_what_cannot_be_read_ends_with_2_and_the_others_are_judged(clean, tmp_path):
     damaged = tmp_path / "cut.csv"
     damaged.write_bytes(b"no recording at all")
