@@ -12,6 +12,7 @@ from kinestream.producers.intake import declared_channels
 from kinestream.producers.recordings import RecordedEpisode
 from kinestream.schemas.frames import Float32
 from kinestream.schemas.layout import JOINT_CHANNELS, Layout
+from kinestream.schemas.models import Models, RobotModel
 from kinestream.streams.judging import JUDGES
 from kinestream.streams.quality import Delivery, EpisodeJudge, Finding, Flag, Frames, Judgement
 
@@ -49,6 +50,8 @@ class Judged:
     frames: Frames
     judge: EpisodeJudge
     judgement: Judgement
+    #: what its limits are of; None = nobody described its robot
+    model: RobotModel | None
 
     @property
     def findings(self) -> tuple[Finding, ...]:
@@ -67,19 +70,23 @@ class Judged:
         return tuple(row.id for row in rows if row.flag == Flag.NOT_EVALUATED)
 
 
-def judge_recorded(recorded: RecordedEpisode, bench: Bench | None = None) -> Judged:
+def judge_recorded(recorded: RecordedEpisode, bench: Bench | None = None, model: RobotModel | None = None) -> Judged:
     """Judge a whole episode as a worker does that has received all of it.
 
     Its frames are numbered as `publish` numbers them, so that none is lost and none comes twice (T5 and T6 are GOOD);
-    its id is its source. Raises :class:`LayoutError` where its channels contradict each other.
+    its id is its source. ``model``: the robot's description where it is not, or not only, a committed one. Raises
+    :class:`LayoutError` where its channels contradict each other.
     """
     bench = bench or Bench()
     layout, channels = _laid_out(recorded)
     frames = Frames(np.arange(len(recorded), dtype=np.int64), recorded.t_ns, channels)
-    judge = JUDGES[bench.metrics](_start(recorded, bench.skill), layout, overlays=bench.overlays)
+    models = Models()
+    if model is not None:
+        models.register(model)
+    judge = JUDGES[bench.metrics](_start(recorded, bench.skill), layout, models, overlays=bench.overlays)
     judge.advance(frames)
     delivery = Delivery(len(recorded), len(recorded), status="COMPLETE")
-    return Judged(recorded, frames, judge, judge.final(delivery))
+    return Judged(recorded, frames, judge, judge.final(delivery), models.find(recorded.model_id))
 
 
 def _laid_out(recorded: RecordedEpisode) -> tuple[Layout, dict[str, Float32]]:

@@ -10,7 +10,6 @@ from typing import Any, Final
 from kinestream.deploy.judging.judged import LIVE_ONLY, Judged
 from kinestream.deploy.judging.signals import Recorded, traces_of
 from kinestream.deploy.judging.traces import Trace
-from kinestream.schemas.models import find_model
 from kinestream.streams.quality import Finding, Flag, MetricValue, Verdict
 from kinestream.streams.quality.verdict import worst_first
 
@@ -168,9 +167,7 @@ def report_of(path: str, judged: Judged, pictured: bool) -> EpisodeReport:
 
 def _traces(judged: Judged) -> tuple[Trace, ...]:
     recorded = judged.recorded
-    shown = Recorded(
-        recorded.t_ns, recorded.joints, judged.frames.channels, recorded.channels, find_model(recorded.model_id)
-    )
+    shown = Recorded(recorded.t_ns, recorded.joints, judged.frames.channels, recorded.channels, judged.model)
     return traces_of(shown, judged.findings)
 
 

@@ -11,7 +11,8 @@ from typing import Final
 
 from kinestream.deploy.judging.judged import Bench, judge_recorded
 from kinestream.deploy.judging.report import EpisodeReport, FilesReport, Unreadable, report_of
-from kinestream.producers.recordings import Choices, Recording, missing_note, open_recording
+from kinestream.producers.recordings import Choices, missing_note, open_recording
+from kinestream.producers.recordings.normalised import NormalisedRecording
 from kinestream.schemas.errors import KinestreamError
 
 #: Episodes a process judges before it reports: few enough that a bar moves and no process waits long for the last.
@@ -102,14 +103,16 @@ def _all(task: Task) -> list[EpisodeReport | Unreadable]:
 
 def _judged(task: Task) -> Iterator[EpisodeReport | Unreadable]:
     try:
-        for recorded in _opened(task.path, task.choices).part(task.share, task.shares):
-            yield report_of(str(task.path), judge_recorded(recorded, task.bench), task.pictured)
+        recording = _opened(task.path, task.choices)
+        for recorded in recording.part(task.share, task.shares):
+            judged = judge_recorded(recorded, task.bench, recording.guess.model)
+            yield report_of(str(task.path), judged, task.pictured)
     except KinestreamError as problem:
         yield Unreadable(str(task.path), str(problem))
 
 
 @lru_cache(maxsize=4)
-def _opened(path: Path, choices: Choices) -> Recording:
+def _opened(path: Path, choices: Choices) -> NormalisedRecording:
     """A recording whose tasks follow each other is opened once a process."""
     return open_recording(path, choices=choices)
 

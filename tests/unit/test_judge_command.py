@@ -8,6 +8,7 @@ from typer.testing import CliRunner
 
 from kinestream.deploy.bench.dataset import MODEL, write_dataset
 from kinestream.deploy.cli import application
+from kinestream.schemas.model_files import content_of
 from kinestream.schemas.models import load_model
 from tests.plugins.recording_files import FORMATS
 from tests.plugins.recordings import write_episode
@@ -86,6 +87,19 @@ def test_json_holds_every_finding_with_its_limit_its_span_and_both_languages(fau
     assert finding["message_zh"] != finding["message"]
     assert {"T3", "T7", "T9", "T10"} <= set(worst["not_evaluated"])
     assert document["not_on_files"]["T9"].startswith("latency")
+
+
+def test_a_robot_described_by_a_file_is_judged_by_the_limits_in_it(clean, tmp_path):
+    content = content_of(load_model(MODEL)) | {"model_id": "bench-g1"}
+    narrow = [{**joint, "lower": -0.05, "upper": 0.05} for joint in content["joints"]]
+    (tmp_path / "g1.json").write_text(json.dumps(content | {"joints": narrow}))
+    code, out, _ = run(clean, "--model", tmp_path / "g1.json", "--json")
+    episodes = json.loads(out)["episodes"]
+    assert code == 1
+    assert {one["verdict"] for one in episodes} == {"REJECT"}
+    assert all("bench-g1@" in one["rule_version"] for one in episodes)
+    limit = next(f for f in episodes[0]["findings"] if f["metric"] == "I3")
+    assert "-0.05 to 0.05 rad" in limit["message"]
 
 
 def test_several_processes_say_what_one_says_in_the_same_order(tmp_path):
