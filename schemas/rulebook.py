@@ -70,6 +70,12 @@ def read_overlays(path: Path | str) -> str:
     return packed
 
 
+def check_overlays(overlays: str) -> None:
+    """Raises :class:`RulesError` for text that :func:`load_rules` would not take, whatever the episode."""
+    for one in _unpacked(overlays):
+        _join([_whole(), one])
+
+
 @lru_cache(maxsize=1024)
 def overlays_for(overlays: str, model_id: str = "", skill: str = "", subtask: str = "") -> str:
     """Of ``overlays`` those that apply to an episode."""

@@ -30,16 +30,20 @@ logging.getLogger("clickhouse_connect").addHandler(logging.NullHandler())
 VERIFY_FRAMES: Final = 200_000
 
 _COLUMNS: Final = (
-    f"{', '.join(TEXTS)}, revision, frames, missing, findings, duration_s,"
+    f"{', '.join(TEXTS)}, machine_verdict, reviewed_by, revision, frames, missing, findings, duration_s,"
     " toUnixTimestamp64Milli(started_at) AS started_ms, toUInt16(stored_day) AS day"
 )
 _DETAIL: Final = (
     f"{_COLUMNS}, tenant, boot_id, episode_no, site, station, operator, final, frames_expected, duplicates, late,"
     " blocks, toUnixTimestamp64Milli(ended_at) AS ended_ms, nominal_rate_hz, joints, channel_names, channel_widths,"
+    " review_verdict, review_note, reviewed_revision, toUnixTimestamp64Milli(reviewed_at) AS reviewed_ms,"
     " content_hash, hash_verified, rule_version, topic, `partition`, first_offset, last_offset, source, event"
 )
 _LABELS: Final = ("skill", "area", "site", "station", "operator", "task")
-_PLACED: Final = f"episode_id, tenant, robot_id, topic, status, reason, revision, {', '.join(_LABELS)}"
+_PLACED: Final = (
+    "episode_id, tenant, robot_id, topic, status, reason, revision, verdict, machine_verdict, review_verdict,"
+    f" reviewed_by, review_note, rule_version, {', '.join(_LABELS)}"
+)
 _JOURNAL: Final = "SELECT episode_id, topic, toUInt16(stored_day) AS day, facts, start FROM journal FINAL WHERE"
 
 
@@ -81,8 +85,9 @@ class Archive:
     def episodes(self, last: int = 20) -> list[JsonDict]:
         """The ``last`` episodes, newest first by broker time, of every status; those in flight have status OPEN.
 
-        Each a dict ready for JSON: episode_id, robot_id, model_id, skill, area, task, status, outcome, verdict,
-        reason, revision, frames, missing, findings (their number), duration_s, started_at (ISO, UTC).
+        Each a dict ready for JSON: episode_id, robot_id, model_id, skill, area, task, status, outcome, verdict (what
+        holds), machine_verdict and reviewed_by (empty = by nobody), reason, revision, frames, missing, findings (their
+        number), duration_s, started_at (ISO, UTC).
         """
         if last < 1:
             raise StoreError(f"last={last}: ask for 1 episode or more")
@@ -111,7 +116,8 @@ class Archive:
 
     def placed(self, episode_id: str) -> JsonDict:
         """What a command must say of an episode, and may change, ready for JSON: episode_id, tenant, robot_id, topic,
-        status (OPEN while it was never closed), reason, revision, and its labels but for ``job``.
+        status (OPEN while it was never closed), reason, revision, its labels but for ``job``, and of a closed one the
+        verdicts, the review and the rule version.
         """
         row = self._row(episode_id, _PLACED)
         if row is not None:

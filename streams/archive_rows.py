@@ -21,7 +21,7 @@ TEXTS: Final = (
 )
 #: Columns that are framed records, and those that are shown in another form or not at all.
 _RAW: Final = frozenset({"start", "event"})
-_INNER: Final = frozenset({"start", "event", "day", "started_ms", "ended_ms"})
+_INNER: Final = frozenset({"start", "event", "day", "started_ms", "ended_ms", "reviewed_ms"})
 _EPOCH: Final = date(1970, 1, 1).toordinal()
 
 
@@ -32,6 +32,8 @@ def open_row(row: JsonDict, start: JsonDict) -> JsonDict:
         "status": OPEN,
         "outcome": "UNKNOWN",
         "verdict": "",
+        "machine_verdict": "",
+        "reviewed_by": "",
         "revision": row["facts"]["revision"],
         "frames": 0,
         "missing": 0,
@@ -48,8 +50,8 @@ def shown(row: JsonDict) -> JsonDict:
     told = {name: value for name, value in row.items() if name not in _INNER}
     told |= {name: bool(told[name]) for name in ("final", "hash_verified") if name in told}
     told["stored_day"] = date_of(row["day"]).isoformat()
-    for name in ("started", "ended"):
-        if f"{name}_ms" in row:
+    for name in ("started", "ended", "reviewed"):
+        if row.get(f"{name}_ms"):
             moment = datetime.fromtimestamp(row[f"{name}_ms"] / 1000, UTC)
             told[f"{name}_at"] = moment.isoformat(timespec="milliseconds").replace("+00:00", "Z")
     document: JsonDict = plain(told)

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
+from difflib import get_close_matches
 from typing import Any, Final
 
 from confluent_kafka import KafkaError, KafkaException, Producer
@@ -13,9 +14,11 @@ from kinestream.schemas.codec import Codec
 from kinestream.schemas.errors import BrokerError, ContractError, RefusedError, StoreError
 from kinestream.schemas.registry import Registry
 from kinestream.schemas.settings import Settings
+from kinestream.schemas.skills import load_skills
 from kinestream.streams.archive_rows import OPEN
 from kinestream.streams.assembly.commands import CORRECTABLE
-from kinestream.streams.assembly.values import CORRECT, QUARANTINED, WITHDRAW, WITHDRAWN, JsonDict
+from kinestream.streams.assembly.revisions import REASONS
+from kinestream.streams.assembly.values import CORRECT, QUARANTINED, REVIEW, WITHDRAWN, JsonDict
 
 ANSWER_S: Final = 10.0
 
@@ -29,40 +32,37 @@ class CommandSender:
         self._codec = Codec(Registry(settings.registry), self._topic)
         self._bootstrap = bootstrap
 
-    def send(
-        self,
-        placed: JsonDict,
-        kind: str,
-        by: str,
-        note: str = "",
-        labels: Mapping[str, str] | None = None,
-        command_id: str = "",
-    ) -> str:
-        """Send a command for an episode, as ``Archive.placed`` tells of it; the command's id, or a new one.
+    def send(self, placed: JsonDict, kind: str, by: str, note: str = "", **further: Any) -> str:
+        """Send a command for an episode, as ``Archive.placed`` tells of it; the command's id.
 
-        It is on the broker's disk when this returns. Raises :class:`RefusedError` for an episode that takes no
-        commands, and :class:`BrokerError` when the broker does not take it: sent again under the same ``command_id``
-        it has one effect, whether or not the first one came through.
+        ``further``: labels, verdict, pins, rule_version, command_id (else a new one) of EpisodeCommand. It is on the
+        broker's disk when this returns. Raises :class:`RefusedError` for an episode that takes no commands, and
+        :class:`BrokerError` when the broker does not take it: sent again under the same ``command_id`` it has one
+        effect, whether or not the first one came through.
         """
+        return self.send_all([(placed, {"kind": kind, "by": by, "note": note, **further})])[0]
+
+    def send_all(self, commands: Iterable[tuple[JsonDict, Mapping[str, Any]]]) -> list[str]:
+        """The same for many, each as :meth:`send` is given it: the episode, and the further fields of its command."""
+        values = [self._value(*one) for one in commands]
+        self._deliver([(v["robot_id"].encode(), self._codec.encode("EpisodeCommand", v)) for v in values])
+        return [value["command_id"] for value in values]
+
+    def _value(self, placed: JsonDict, said: Mapping[str, Any]) -> JsonDict:
         if placed["topic"] not in self._lanes:
             raise RefusedError(
                 f"episode {placed['episode_id']} lies in {placed['topic']}, not in {' or '.join(self._lanes)}:"
                 " set KINESTREAM_TENANT to its tenant"
             )
-        command_id = command_id or str(uuid.uuid4())
-        value = {
+        return {
             **{name: placed[name] for name in ("tenant", "robot_id", "episode_id")},
             "lane": placed["topic"],
-            "command_id": command_id,
-            "kind": kind,
-            "by": by,
-            "note": note,
-            "labels": dict(labels or {}),
+            "command_id": str(uuid.uuid4()),
+            "revision": placed["revision"],
+            **said,
         }
-        self._deliver(placed["robot_id"].encode(), self._codec.encode("EpisodeCommand", value))
-        return command_id
 
-    def _deliver(self, key: bytes, value: bytes) -> None:
+    def _deliver(self, messages: Sequence[tuple[bytes, bytes]]) -> None:
         problems: list[KafkaError] = []
 
         def delivered(problem: KafkaError | None, _: Any) -> None:
@@ -80,7 +80,8 @@ class CommandSender:
             }
         )
         try:
-            producer.produce(self._topic, value, key, on_delivery=delivered)
+            for key, value in messages:
+                producer.produce(self._topic, value, key, on_delivery=delivered)
         except KafkaException as problem:
             problems.append(problem.args[0])
         if producer.flush(ANSWER_S + 5) or problems:
@@ -110,6 +111,37 @@ def labels_of(words: list[str]) -> dict[str, str]:
     return labels
 
 
+def check_listed(labels: Mapping[str, str]) -> None:
+    """Raises :class:`ContractError` for a skill or an area that nobody lists: people mistype what robots do not."""
+    words = load_skills()
+    for name, terms in (("skill", words.skills), ("area", words.areas)):
+        known = [term.id for term in terms]
+        if labels.get(name) and labels[name] not in known:
+            near = get_close_matches(labels[name], known, n=3) or known[:3]
+            raise ContractError(f"{name} {labels[name]!r} is not in skills.yaml; near it: {', '.join(near)}")
+
+
+def review_of(accept: bool, reject: bool, labels: Mapping[str, str]) -> str:
+    """The verdict of a review, UNASSESSED = none; raises :class:`ContractError` for two, or for nothing at all."""
+    if accept and reject:
+        raise ContractError("--accept and --reject contradict each other: give one")
+    if not (accept or reject or labels):
+        raise ContractError("a review says nothing: give --accept, --reject or --relabel NAME=VALUE")
+    return "ACCEPT" if accept else "REJECT" if reject else "UNASSESSED"
+
+
+def check_reviews(placed: JsonDict, verdict: str, by: str, note: str, labels: Mapping[str, str]) -> None:
+    """Raises :class:`RefusedError` for an episode that is open, or where the review would change nothing."""
+    check_takes(placed, REVIEW, {})
+    if placed["status"] == OPEN:
+        raise RefusedError(f"episode {placed['episode_id']} is still being recorded: review it when it has closed")
+    said = verdict == "UNASSESSED" or (verdict, by, note) == tuple(
+        placed[name] for name in ("review_verdict", "reviewed_by", "review_note")
+    )
+    if said and all(placed.get(name) == value for name, value in labels.items()):
+        raise RefusedError(f"episode {placed['episode_id']} is reviewed and labelled so already")
+
+
 def check_takes(placed: JsonDict, kind: str, labels: Mapping[str, str]) -> None:
     """Raises :class:`RefusedError` where a command would change nothing, and says why."""
     said = f"episode {placed['episode_id']} is"
@@ -123,8 +155,7 @@ def check_takes(placed: JsonDict, kind: str, labels: Mapping[str, str]) -> None:
 
 def carried_out(placed: JsonDict, before: JsonDict, kind: str) -> bool:
     """Whether the store has the revision that a command makes."""
-    reason = {WITHDRAW: "WITHDRAWN", CORRECT: "CORRECTED"}[kind]
-    return placed["status"] != OPEN and placed["revision"] > before["revision"] and placed["reason"] == reason
+    return placed["status"] != OPEN and placed["revision"] > before["revision"] and placed["reason"] == REASONS[kind]
 
 
 def not_yet(placed: JsonDict, waited_s: float) -> StoreError:

@@ -28,7 +28,7 @@ def _no_store(event: EpisodeCompleted) -> dict[str, Any]:
 class EpisodeCompleted:
     """A closed episode: what arrived, what is thought of it, where its frames are (docs/contract.md, "Events").
 
-    Fields as in ``schemas/avro/EpisodeCompleted.v1.avsc``, except that its ``frames`` is called ``location``.
+    Fields as in ``schemas/avro/EpisodeCompleted.v2.avsc``, except that its ``frames`` is called ``location``.
     Times ending in ``_ms`` are broker time, those in ``_ns`` the robot's; ``ce_id`` is ``<episode_id>/<revision>``.
     """
 
@@ -71,6 +71,9 @@ class EpisodeCompleted:
     rule_version: str
     schema_fingerprints: list[str]
     lineage: Record
+    #: what the rules say; ``verdict`` is what holds: the person's of ``review`` (null = none), else this
+    machine_verdict: str
+    review: Record | None
     read: FrameReader = field(default=_no_store, repr=False, compare=False)
 
     def frames(self) -> dict[str, Any]:
@@ -105,6 +108,7 @@ def event_of(message: Any, codec: Codec, read: FrameReader = _no_store) -> Episo
             DeadLetterReason.UNDECODABLE, f"a {decoded.record} under ce_type {kind!r}: expected {EPISODE_COMPLETED}"
         )
     ce_id, value = _text(headers, "ce_id"), decoded.value
+    value["machine_verdict"] = value["machine_verdict"] or value["verdict"]  # null in events from before reviews
     if ce_id != f"{value['episode_id']}/{value['revision']}":
         raise DecodeError(
             DeadLetterReason.INCONSISTENT,

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import replace
 from functools import lru_cache
 from typing import Any, Final, TypeAlias
 
 import numpy as np
 
+from kinestream.schemas.errors import RulesError
 from kinestream.schemas.layout import Layout
 from kinestream.schemas.models import Models, RobotModel
 from kinestream.streams.quality import Context, EpisodeJudge
@@ -57,11 +59,22 @@ def core_judge_for(
 
 
 def episode_rules(start: Mapping[str, Any], overlays: str = "") -> Rules:
-    """The rules of an episode: by its model, its skill, and its subtask where it plans only one."""
-    subtasks = start.get("subtasks") or []
-    subtask = subtasks[0] if len(subtasks) == 1 else ""
+    """The rules of an episode: by its model, its skill, and its subtask where it plans only one.
+
+    It keeps those that it was rescored by; where they mean nothing any more (a threshold has gone since), ``overlays``.
+    """
+    whose = rules_are_for(start)
     pinned = start.get("pins", {}).get("rules")
-    return rules_for(start["model_id"], start.get("skill", ""), subtask, overlays if pinned is None else pinned)
+    if pinned is not None:
+        with suppress(RulesError):
+            return rules_for(*whose, pinned)
+    return rules_for(*whose, overlays)
+
+
+def rules_are_for(start: Mapping[str, Any]) -> tuple[str, str, str]:
+    """Model, skill and subtask by which the rules of an episode are chosen; empty = none."""
+    subtasks = start.get("subtasks") or []
+    return start["model_id"], start.get("skill", ""), subtasks[0] if len(subtasks) == 1 else ""
 
 
 #: What the setting ``metrics`` chooses.

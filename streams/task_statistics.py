@@ -60,7 +60,7 @@ class TaskBook:
         pinned = start.get("pins", {}).get("task")
         if pinned is not None:
             return self._pinned.get(pinned)
-        task = _task(start, layout.joints)
+        task = task_for(start, layout.joints)
         newest = self._newest.get(task.key) if task else None
         if newest is None:
             return None
@@ -75,16 +75,18 @@ class TaskBook:
         for version in list(self._pinned)[: max(0, len(self._pinned) - _KEPT)]:
             del self._pinned[version]
 
-    async def prepare(self, records: Iterable[LogRecord] = (), loaded: Iterable[Loaded] = ()) -> None:
-        """Bring what episodes that begin with ``records``, or that are ``loaded``, are judged by."""
+    async def prepare(self, records: Sequence[LogRecord] = (), loaded: Iterable[Loaded] = ()) -> None:
+        """Bring what episodes are judged by that begin with ``records``, are ``loaded``, or that commands name."""
         starts = [record.value for record in records if record.record == "EpisodeStart"]
-        tasks = {task.key for start in starts if (task := _task(start, tuple(start["joints"])))}
+        tasks = {task.key for start in starts if (task := task_for(start, tuple(start["joints"])))}
         if fresh := sorted(tasks - self._newest.keys()):
             found = await self._retry.call("read statistics of tasks", self._store.newest, fresh)
             if len(self._newest) > _KEPT:
                 self._newest.clear()
             self._newest |= {key: found.get(key) for key in fresh}
-        pins = {one.facts.get("pins", {}).get("task", "") for one in loaded} - {"", *self._pinned}
+        wanted = [one.facts.get("pins", {}) for one in loaded]
+        wanted += [record.value["pins"] for record in records if record.record == "EpisodeCommand"]
+        pins = {one.get("task", "") for one in wanted} - {"", *self._pinned}
         if pins:
             self._pin(await self._retry.call("read statistics of tasks", self._store.named, sorted(pins)))
 
@@ -142,6 +144,7 @@ class TaskBook:
         return max(1, settings.task_refresh // 4)
 
 
-def _task(start: Mapping[str, Any], joints: tuple[str, ...]) -> Task | None:
+def task_for(start: Mapping[str, Any], joints: tuple[str, ...]) -> Task | None:
+    """The task of an episode with these labels; None without a skill."""
     skill = start.get("skill", "")
     return Task(start["tenant"], skill, start["model_id"], joints) if skill else None

@@ -22,7 +22,8 @@ from kinestream.streams.verify_checks import Mismatch, StoredRow, event_mismatch
 FRAMES_HELD: Final = 100_000
 AGREES, DIFFERS, CHANGING = "AGREES", "DIFFERS", "CHANGING"
 #: Statuses without a content hash: their frames are of no account, or gone.
-_UNHASHED: Final = "status NOT IN ('QUARANTINED', 'WITHDRAWN')"
+_UNHASHED: Final = ("QUARANTINED", "WITHDRAWN")
+_HASHED: Final = f"status NOT IN {_UNHASHED}"
 _CHOSEN: Final = "episode_id, robot_id, toUInt16(stored_day) AS day, frames"
 _WHOLE: Final = (
     f"{_CHOSEN}, status, revision, frames_expected, missing, missing_ranges, blocks, content_hash, hash_verified,"
@@ -60,7 +61,7 @@ class Verifier:
         for one in days:
             sql = (
                 f"SELECT {_CHOSEN} FROM (SELECT * FROM episodes WHERE stored_day = {{day:Date}} {_LATEST})"
-                f" WHERE {_UNHASHED} AND ended_at >= fromUnixTimestamp64Milli({{since:Int64}})"
+                f" WHERE {_HASHED} AND ended_at >= fromUnixTimestamp64Milli({{since:Int64}})"
             )
             yield from self._ask(sql, day=date_of(one["day"]), since=round((since or first).timestamp() * 1000))
 
@@ -79,7 +80,7 @@ class Verifier:
         days = self._ask("SELECT DISTINCT toUInt16(stored_day) AS day FROM episodes")
         if not days:
             return []
-        where = f"stored_day = {{day:Date}} AND {_UNHASHED} ORDER BY rand() LIMIT 1"
+        where = f"stored_day = {{day:Date}} AND {_HASHED} ORDER BY rand() LIMIT 1"
         return self._ask(f"SELECT {_CHOSEN} FROM episodes WHERE {where}", day=date_of(random.choice(days)["day"]))
 
     def named(self, episode_ids: Sequence[str]) -> list[JsonDict]:
@@ -89,7 +90,7 @@ class Verifier:
         for one in episode_ids:
             if one not in found:
                 raise StoreError(f"no closed episode {one!r} in the store at {self._url}: see `kinestream episodes`")
-            if found[one]["status"] in ("QUARANTINED", "WITHDRAWN"):
+            if found[one]["status"] in _UNHASHED:
                 raise StoreError(f"episode {one} is {found[one]['status']}: nothing is promised of its frames")
         return list(found.values())
 
@@ -106,7 +107,8 @@ class Verifier:
         for _ in range(2):
             if self._ask(sql, id=report.episode_id)[0]["n"]:
                 return replace(report, result=CHANGING, mismatches=())
-            (report,) = self._batch([row for row in batch if row["episode_id"] == report.episode_id])
+            mine = self._batch([row for row in batch if row["episode_id"] == report.episode_id])
+            report = mine[0] if mine else replace(report, result=CHANGING, mismatches=())
         return report
 
     def _batch(self, chosen: Sequence[JsonDict]) -> list[Report]:
@@ -122,7 +124,8 @@ class Verifier:
             for facts, row, problem in self._store.readable_blocks(keys):
                 stored = StoredRow(facts["block"], facts["version"], facts["frames"], row, problem)
                 rows.setdefault(facts["episode_id"].decode(), []).append(stored)
-        return [self._report(episode, rows[episode["episode_id"]]) for episode in episodes]
+        # One that was withdrawn since it was chosen has no hash any more.
+        return [self._report(e, rows[e["episode_id"]]) for e in episodes if e["status"] not in _UNHASHED]
 
     def _report(self, episode: JsonDict, rows: Sequence[StoredRow]) -> Report:
         found = (*mismatches(episode, rows), *self._event(episode))

@@ -21,7 +21,7 @@ from kinestream.schemas.rulebook import read_overlays
 from kinestream.schemas.settings import Settings
 from kinestream.streams.announce import Announcer
 from kinestream.streams.assembly.partition import PartitionAssembler
-from kinestream.streams.assembly.values import DeadLetter, Deadlines, LogRecord, Place
+from kinestream.streams.assembly.values import RESCORE, DeadLetter, Deadlines, LogRecord, Place
 from kinestream.streams.assigned import Assigned, Membership, Ownership
 from kinestream.streams.decoding import Decoder
 from kinestream.streams.flushing import Flush, weight
@@ -212,6 +212,8 @@ class Worker:
 
     async def obey(self, one: Assigned, commands: Sequence[LogRecord]) -> list[DeadLetter]:
         """Have commands carried out, after those that had to wait; gives those that cannot be."""
+        if any(record.record == "EpisodeCommand" and record.value["kind"] == RESCORE for record in commands):
+            await self.learn_models(all_of_them=True)  # its sender may know what was registered just now
         async with one.lock:
             commands = [*one.assembler.requeued_commands, *commands]
             await self._look_up(one, commands)
@@ -227,9 +229,12 @@ class Worker:
         if unknown := assembler.unknown(records):
             found = await self._lookups.closed(unknown, self._codecs[one.place.topic])
             await self._tasks.prepare(loaded=found)
-            for episode_id in assembler.learn(found, records):
-                known = next(one for one in found if one.episode_id == episode_id)
-                await self._reload(one, episode_id, known.stored_day, known.start.value["robot_id"], ())
+            wanted = assembler.learn(found, records)
+            keys = [(k.stored_day, k.start.value["robot_id"], k.episode_id) for k in found if k.episode_id in wanted]
+            # Full blocks come without their values: a close that needs them reads them, many episodes at once.
+            rows = await self.retry.call("read blocks", self.store.outlines, keys) if keys else []
+            for _, _, episode_id in keys:
+                assembler.reload(episode_id, [row for row in rows if row.episode_id == episode_id])
 
     async def _reload(self, one: Assigned, episode_id: str, day: int, robot_id: str, only: Iterable[int]) -> None:
         rows = await self.retry.call("read blocks", self.store.blocks, [(day, robot_id, episode_id)], only)

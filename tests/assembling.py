@@ -31,7 +31,7 @@ from kinestream.streams.assembly.values import (
     Place,
     Word,
 )
-from kinestream.streams.judging import context_of
+from kinestream.streams.judging import context_of, episode_rules
 from kinestream.streams.quality import EpisodeJudge
 from tests.memory_store import EVENTS, Died, MemoryStore
 
@@ -172,10 +172,12 @@ class Owner:
         limits: Deadlines = LIMITS,
         judge: type[EpisodeJudge] = EpisodeJudge,
         models: Models | None = None,
+        overlays: str = "",
     ) -> None:
         self.store = store or MemoryStore()
         self.limits, self.judge = limits, judge
         self.models = models or Models()
+        self.overlays = overlays
         self.live, self.live_lane = live, live_lane
         self.committed = 0
         self.dies_after: int | str = -1
@@ -213,7 +215,7 @@ class Owner:
         self.store.put_journal(replace(row, version=self.term << 44 | row.version))
 
     def _judge_for(self, start: Mapping[str, Any], layout: Layout) -> EpisodeJudge:
-        return self.judge(context_of(start, layout, self.models))
+        return self.judge(context_of(start, layout, self.models), episode_rules(start, self.overlays))
 
     def crash(self) -> None:
         self.dies_after = -1

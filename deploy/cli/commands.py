@@ -1,13 +1,13 @@
-"""Owns the commands ``withdraw`` and ``correct``, in the user's words; sending is in streams/command_sender.py."""
+"""Owns the commands ``withdraw``, ``correct`` and ``review``, in the user's words; it sends nothing itself."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable
 
     from kinestream.streams.archive import Archive
     from kinestream.streams.assembly.values import JsonDict
@@ -26,11 +26,14 @@ def register(app: typer.Typer) -> None:
     """Add the commands."""
     app.command()(withdraw)
     app.command()(correct)
+    app.command()(review)
 
 
 def withdraw(episode_id: EpisodeId, by: By, note: Note = "", wait: Wait = True, as_json: AsJson = False) -> None:
     """Take an episode back: it is announced as withdrawn, and what still comes of it is dropped."""
-    _command(episode_id, "WITHDRAW", {}, by, note, wait, as_json)
+    from kinestream.streams.command_sender import check_takes
+
+    _command(episode_id, "WITHDRAW", by, note, lambda placed: check_takes(placed, "WITHDRAW", {}), wait, as_json)
 
 
 def correct(
@@ -42,25 +45,56 @@ def correct(
     as_json: AsJson = False,
 ) -> None:
     """Set labels of an episode right: skill, area, site, station, operator, job or task."""
-    from kinestream.streams.command_sender import labels_of
+    from kinestream.streams.command_sender import check_takes, labels_of
 
-    _command(episode_id, "CORRECT", labels_of(labels), by, note, wait, as_json)
+    right = labels_of(labels)
+    check = lambda placed: check_takes(placed, "CORRECT", right)  # noqa: E731
+    _command(episode_id, "CORRECT", by, note, check, wait, as_json, labels=right)
+
+
+def review(
+    episode_id: EpisodeId,
+    by: By,
+    accept: Annotated[bool, typer.Option("--accept", help="It is good, whatever the rules say.")] = False,
+    reject: Annotated[bool, typer.Option("--reject", help="It is not good, whatever the rules say.")] = False,
+    relabel: Annotated[
+        list[str] | None, typer.Option(metavar="NAME=VALUE", help="Set a label right, such as skill=place; repeatable.")
+    ] = None,
+    note: Note = "",
+    wait: Wait = True,
+    as_json: AsJson = False,
+) -> None:
+    """Say what a person thinks of an episode: it stands beside the machine's verdict, and above it."""
+    from kinestream.streams.command_sender import check_by, check_listed, check_reviews, labels_of, review_of
+
+    labels, by = labels_of(relabel or []), check_by(by)
+    verdict = review_of(accept, reject, labels)
+    check_listed(labels)
+    check = lambda placed: check_reviews(placed, verdict, by, note, labels)  # noqa: E731
+    _command(episode_id, "REVIEW", by, note, check, wait, as_json, labels=labels, verdict=verdict)
 
 
 def _command(
-    episode_id: str, kind: str, labels: Mapping[str, str], by: str, note: str, wait: bool, as_json: bool
+    episode_id: str,
+    kind: str,
+    by: str,
+    note: str,
+    check: Callable[[JsonDict], None],
+    wait: bool,
+    as_json: bool,
+    **further: Any,
 ) -> None:
     from kinestream.deploy.cli.episodes import open_archive
     from kinestream.deploy.cli.output import emit_json, say
     from kinestream.deploy.cli.subscribe import broker_address
     from kinestream.schemas.settings import Settings
     from kinestream.streams.archive_rows import OPEN
-    from kinestream.streams.command_sender import CommandSender, check_by, check_takes
+    from kinestream.streams.command_sender import CommandSender, check_by
 
     settings, archive, by = Settings.from_env(), open_archive(), check_by(by)
     before = archive.placed(episode_id)
-    check_takes(before, kind, labels)
-    command_id = CommandSender(settings, broker_address(settings)).send(before, kind, by, note, labels)
+    check(before)
+    command_id = CommandSender(settings, broker_address(settings)).send(before, kind, by, note, **further)
     later = kind == "CORRECT" and before["status"] == OPEN  # its first revision will have them
     after = before if later or not wait else _awaited(archive, before, kind)
     if as_json:
@@ -69,7 +103,8 @@ def _command(
         when = ": it is open, and shows it when it closes" if later else ""
         say(f"{kind} of episode {episode_id} is sent (command {command_id}){when}")
     else:
-        say(f"episode {episode_id}: revision {after['revision']}, {after['status']}, {after['reason']}")
+        verdict = f", {after['verdict']} (the rules say {after['machine_verdict']})" if kind == "REVIEW" else ""
+        say(f"episode {episode_id}: revision {after['revision']}, {after['status']}, {after['reason']}{verdict}")
 
 
 def _awaited(archive: Archive, before: JsonDict, kind: str) -> JsonDict:

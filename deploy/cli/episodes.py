@@ -103,7 +103,11 @@ _LISTS = ("episode_id", "metrics", "findings")
 
 def _cells(one: dict[str, Any]) -> tuple[str, ...]:
     names = ("started_at", "episode_id", "robot_id", "skill", "status", "verdict", "frames", "findings", "revision")
-    return tuple(_text(one[name]) for name in names)
+    return tuple(_verdict(one) if name == "verdict" else _text(one[name]) for name in names)
+
+
+def _verdict(one: dict[str, Any]) -> str:
+    return f"{one['verdict']} by {one['reviewed_by']}" if one["reviewed_by"] else _text(one["verdict"])
 
 
 def _text(value: Any) -> str:

@@ -23,7 +23,7 @@ def register(app: typer.Typer) -> None:
 def subscribe(
     skill: Annotated[list[str] | None, typer.Option(help="Only this skill; repeat it for several.")] = None,
     verdict: Annotated[
-        list[str] | None, typer.Option(help="Only this verdict (ACCEPT, REVIEW, REJECT, UNASSESSED); repeatable.")
+        list[str] | None, typer.Option(help="Only what holds: ACCEPT, REVIEW, REJECT or UNASSESSED; repeatable.")
     ] = None,
     from_start: Annotated[bool, typer.Option("--from-start", help="Begin with the oldest event kept.")] = False,
     until_end: Annotated[bool, typer.Option("--until-end", help="Stop at the present end of the log.")] = False,
@@ -92,7 +92,8 @@ def _told(event: EpisodeCompleted) -> str:
     worst = f": {event.findings[0]['message'] or event.findings[0]['metric']}" if event.findings else ""
     plural = "" if event.finding_count == 1 else "s"
     findings = f", {event.finding_count} finding{plural}{worst}" if event.finding_count else ""
+    by = f" by {event.review['by']}" if event.review else ""
     return (
-        f"{ended}  {event.episode_id}  {event.robot_id}  {event.skill or '-'}  {event.status} {event.verdict}{again}  "
-        f"{event.frames_unique} frames, {event.duration_s:.1f} s{findings}"
+        f"{ended}  {event.episode_id}  {event.robot_id}  {event.skill or '-'}  {event.status} {event.verdict}{by}"
+        f"{again}  {event.frames_unique} frames, {event.duration_s:.1f} s{findings}"
     )

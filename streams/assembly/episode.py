@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from math import isfinite
 from typing import Any, Final
@@ -18,12 +18,14 @@ from kinestream.streams.assembly.frontier import Frontier
 from kinestream.streams.assembly.values import (
     COMPLETE,
     CORRUPT,
+    RESCORE,
     WITHDRAW,
     BlockRow,
     Closed,
     Command,
     JsonDict,
     LogRecord,
+    Review,
     Word,
 )
 from kinestream.streams.quality import EpisodeJudge, LampBook
@@ -93,6 +95,8 @@ class Episode:
         self.commanded = False
         #: ids of commands carried out, so that one a client sends again has no second effect; in their order
         self.obeyed: list[str] = []
+        #: what a person last thought of it: it stands, whatever comes or is judged later
+        self.review: Review | None = None
         #: how often it failed, and the last error
         self.attempts = 0
         self.error = ""
@@ -153,6 +157,11 @@ class Episode:
         return self.commanded and self.command is not None and self.command.kind == WITHDRAW
 
     @property
+    def rescored(self) -> bool:
+        """A command wants it judged again."""
+        return self.commanded and self.command is not None and self.command.kind == RESCORE
+
+    @property
     def discarded(self) -> bool:
         """Nothing more of it is stored but that it was."""
         return self.quarantined or self.withdrawn
@@ -169,6 +178,10 @@ class Episode:
     def label(self, name: str) -> Any:
         """A label as it is now."""
         return self.corrected.get(name, self.start.value[name])
+
+    def judged_as(self, pins: Mapping[str, str] | None = None) -> JsonDict:
+        """What its judge is made from: its start, with the labels as they are now and what it is to be judged by."""
+        return {**self.start.value, **self.corrected, "pins": self.pins if pins is None else pins}
 
     def ended_ms(self) -> int:
         """Broker time of the last record that counts."""

@@ -10,7 +10,7 @@ from kinestream.schemas.layout import Layout
 from kinestream.streams.assembly.boots import Rivals
 from kinestream.streams.assembly.episode import ENDED, OPEN, Episode, History
 from kinestream.streams.assembly.loading import load_blocks
-from kinestream.streams.assembly.values import BlockRow, Command, JournalRow, JsonDict, Loaded, Word
+from kinestream.streams.assembly.values import BlockRow, Command, JournalRow, JsonDict, Loaded, Review, Word
 from kinestream.streams.quality import EpisodeJudge, Finding, LampBook
 
 
@@ -32,6 +32,7 @@ def facts_of(episode: Episode) -> JsonDict:
         "command": asdict(episode.command) if episode.command else None,
         "commanded": episode.commanded,
         "obeyed": episode.obeyed,
+        "review": asdict(episode.review) if episode.review else None,
         "attempts": episode.attempts,
         "error": episode.error,
         "quarantined": episode.quarantined,
@@ -74,9 +75,10 @@ def rebuild(
     Rows of full blocks may come without their channels: then its frontier has a backlog. Those that bring them are
     judged at once, by the same code that judged them live.
     """
-    start = _start(loaded)
-    episode = Episode(start, loaded.stored_day, judge_for(start.value, Layout.from_avro(start.value)))
-    facts = loaded.facts
+    start, facts = _start(loaded), loaded.facts
+    judge = judge_for({**start.value, **facts["corrected"]}, Layout.from_avro(start.value))
+    episode = Episode(start, loaded.stored_day, judge)
+    episode.pins = {**start.value["pins"], **judge.pins}
     episode.marks = list(loaded.marks)
     episode.end = loaded.end
     episode.phase = ENDED if loaded.end else OPEN
@@ -87,6 +89,7 @@ def rebuild(
     episode.schema_ids = set(facts["schema_ids"])
     episode.command = Command(**facts["command"]) if facts["command"] else None
     episode.obeyed = list(facts.get("obeyed", ()))
+    episode.review = Review(**facts["review"]) if facts.get("review") else None
     episode.history = History(
         **{name: facts[name] for name in ("revision", "first_closed_ms", "first_frames", "status", "compared")}
     )

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Mapping
+from typing import Any
 
 from kinestream.schemas.content_hash import BLOCK
 from kinestream.streams.assembly.flight import InFlight
 from kinestream.streams.assembly.unmarked import Stream, renumbered
-from kinestream.streams.assembly.values import QUARANTINED, WITHDRAWN, Loaded, LogRecord
+from kinestream.streams.assembly.values import QUARANTINED, RESCORE, WITHDRAWN, Loaded, LogRecord
 
 
 class Lookup:
@@ -57,7 +58,8 @@ class Lookup:
             return stored.end is None
         if record.record == "EpisodeCommand":
             before = stored.facts["command"]
-            return is_new(record, before["offset"] if before else -1, stored.facts.get("obeyed", ()))
+            new = is_new(record, before["offset"] if before else -1, stored.facts.get("obeyed", ()))
+            return new and not is_stale(record.value, stored.facts["revision"])
         return all(mark.value != record.value for mark in stored.marks)
 
     def asked(self, episode_id: str) -> bool:
@@ -75,6 +77,11 @@ def is_new(command: LogRecord, last_offset: int, obeyed: Collection[str]) -> boo
     Its place in the log tells a command that is read again; its id, one that its sender repeated.
     """
     return command.offset > last_offset and command.value["command_id"] not in obeyed
+
+
+def is_stale(value: Mapping[str, Any], revision: int) -> bool:
+    """Whether a RESCORE was meant for another revision: a command read again may not judge what came later."""
+    return value["kind"] == RESCORE and value["revision"] not in (0, revision)
 
 
 def freed_blocks(records: Iterable[LogRecord], flight: InFlight) -> dict[str, set[int]]:

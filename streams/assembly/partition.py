@@ -60,7 +60,7 @@ class PartitionAssembler:
         self._intake = Intake(
             place, self._flight, self._time, self._lookup, self._versions, limits, judge_for, live_lane
         )
-        self._commands = Commands(self.episodes, self._time, self._lookup)
+        self._commands = Commands(self.episodes, self._time, self._lookup, judge_for)
         self.counts = self._intake.counts
         #: the highest broker time read since the start: what was restored may be ahead of it
         self._read_ms = -1

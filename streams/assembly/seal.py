@@ -8,7 +8,6 @@ from dataclasses import asdict, replace
 from typing import Any, Final
 
 import numpy as np
-import xxhash
 
 from kinestream.schemas.content_hash import BLOCK, TIME, HashedBlock, content_hash, leaf, presence_bitmap
 from kinestream.schemas.errors import ContractError
@@ -19,6 +18,7 @@ from kinestream.streams.assembly.episode import Episode, History
 from kinestream.streams.assembly.findings import conflict_of_ids, final_changes, unlisted_labels
 from kinestream.streams.assembly.frontier import frames_of_row
 from kinestream.streams.assembly.journal import facts_of, journal_row
+from kinestream.streams.assembly.revisions import LABELS, compared_of, outcome_of, reason_of, says_more
 from kinestream.streams.assembly.takes import print_of, take_rows
 from kinestream.streams.assembly.values import (
     COMPLETE,
@@ -38,8 +38,6 @@ JudgeFor = Callable[[Mapping[str, Any], Layout], EpisodeJudge]
 LISTED: Final = 20
 #: Statuses after which no revision is expected, and nothing is waited for.
 FINAL: Final = (COMPLETE, CORRUPT, QUARANTINED, WITHDRAWN)
-LABELS: Final = ("tenant", "robot_id", "model_id", "boot_id", "episode_no", "skill", "area", "site", "station",
-                 "operator", "job", "task")  # fmt: skip
 
 
 def look(episode: Episode, rows: Sequence[BlockRow] | None, judge_for: JudgeFor) -> Print | None:
@@ -97,13 +95,13 @@ def seal(
         first_missing,
         episode.first_conflict,
         sum(block.reordered for block in episode.all_blocks()),
-        _outcome(episode),
+        outcome_of(episode),
         "robot" if episode.end else "",
     )
     judgement = episode.frontier.judge.final(delivery, twins)
     judgement = replace(judgement, findings=conflict_of_ids(episode) + judgement.findings + unlisted_labels(episode))
-    compared = _compared(episode, status, digest, judgement)
-    if compared == episode.history.compared:
+    compared = compared_of(episode, status, digest, judgement)
+    if not says_more(compared, episode):
         return None
     takes = take_rows(episode, status, judgement, print_of(episode, hashed_blocks), twins)
     sealing = _Sealing(episode, place, status, digest, claimed == digest, missing, judgement, compared)
@@ -115,7 +113,7 @@ def _discarded(episode: Episode, place: Place, versions: Iterator[int]) -> Close
     judgement = Judgement((), (), "REVIEW", episode.frontier.judge.rule_version)
     missing: list[tuple[int, int]] = []
     status = episode.closing_status
-    compared = _compared(episode, status, "", judgement)
+    compared = compared_of(episode, status, "", judgement)
     takes = take_rows(episode, status, judgement, None, None)
     sealing = _Sealing(episode, place, status, "", False, missing, judgement, compared)
     return replace(sealing.closed(versions), takes=takes)
@@ -149,7 +147,8 @@ def _as_known(episode: Episode, rows: Sequence[BlockRow]) -> list[BlockRow]:
 
 
 def _judge_again(episode: Episode, rows: Sequence[BlockRow], judge_for: JudgeFor) -> EpisodeJudge:
-    judge = judge_for({**episode.start.value, "pins": episode.pins}, episode.layout)
+    judge = judge_for(episode.judged_as(), episode.layout)
+    episode.pins = {**episode.pins, **judge.pins}
     for row in rows:
         judge.advance(frames_of_row(row, judge))
     return judge
@@ -175,18 +174,6 @@ def _hashed_row(row: BlockRow, base: int) -> HashedBlock:
     leaves = {name: leaf(values) for name, values in row.channels.items()}
     stamps: Int64 = row.t_ns - base
     return HashedBlock(row.block, presence_bitmap(row.seq), {**leaves, TIME: leaf(stamps)})
-
-
-def _compared(episode: Episode, status: str, digest: str, judgement: Judgement) -> JsonDict:
-    labels = {name: episode.label(name) for name in LABELS}
-    return {
-        "status": status,
-        "outcome": _outcome(episode),
-        "labels": labels,
-        "marks": xxhash.xxh3_128_hexdigest(b"".join(mark.raw for mark in episode.marks)),
-        "content_hash": digest,
-        "rule_version": judgement.rule_version,
-    }
 
 
 class _Sealing:
@@ -215,7 +202,9 @@ class _Sealing:
         self.lost = sum(last - first + 1 for first, last in missing)
         self.largest = sorted(missing, key=lambda r: (r[0] - r[1], r[0]))[:LISTED]
         self.offsets = (episode.start.offset, episode.last_offset())
-        self.reason = _reason(episode)
+        self.reason = reason_of(episode)
+        #: a person's word stands above the machine's, but not for frames that nobody can trust
+        self.review = None if episode.discarded else episode.review
 
     def closed(self, versions: Iterator[int]) -> Closed:
         episode, before = self.episode, self.episode.history
@@ -274,13 +263,14 @@ class _Sealing:
         }
 
     def _shared(self) -> JsonDict:
-        outcome = _outcome(self.episode)
+        outcome = outcome_of(self.episode)
         return {
             **{name: self.episode.label(name) for name in LABELS},
             "episode_id": self.episode.id,
             "status": self.status,
             "outcome": outcome,
-            "verdict": self.judgement.verdict,
+            "verdict": self.review.verdict if self.review else self.judgement.verdict,
+            "machine_verdict": self.judgement.verdict,
             "reason": self.reason,
             "revision": self.revision,
             "frames_expected": self.episode.n_total,
@@ -308,6 +298,7 @@ class _Sealing:
             "stored_day": episode.stored_day,
             "blocks": self.blocks,
             "hash_verified": self.verified,
+            "review": asdict(self.review) if self.review else None,
             "lineage": self._lineage(),
         }
 
@@ -342,6 +333,11 @@ class _Sealing:
             "first_offset": self.offsets[0],
             "last_offset": self.offsets[1],
             "source": self.start["source"],
+            "review_verdict": self.review.verdict if self.review else "",
+            "reviewed_by": self.review.by if self.review else "",
+            "review_note": self.review.note if self.review else "",
+            "reviewed_at": self.review.reviewed_at_ms if self.review else 0,
+            "reviewed_revision": self.review.revision if self.review else 0,
         }
 
 
@@ -349,19 +345,6 @@ def _schema_ids(episode: Episode) -> tuple[int, ...]:
     """Writers' schemas of all its records: a framed one says its own."""
     words = {int.from_bytes(word.raw[1:5], "big") for word in episode.words()}
     return tuple(sorted(words | episode.schema_ids))
-
-
-def _outcome(episode: Episode) -> str:
-    """What the robot or its operator claims."""
-    return str(episode.end.value["outcome"]) if episode.end else "UNKNOWN"
-
-
-def _reason(episode: Episode) -> str:
-    if episode.withdrawn:
-        return "WITHDRAWN"
-    if episode.commanded:
-        return "CORRECTED"
-    return "LATE_FRAMES" if episode.reopened else "CLOSED"
 
 
 def _number(value: float) -> float | None:

@@ -55,7 +55,12 @@ class Timetable:
         """A restored episode: no deadline may fire before the log up to here is read again."""
         newest = max(episode.ended_ms(), episode.heard_ms, episode.unnamed_ms, episode.late_ms)
         self.time_ms = newest if self.time_ms < 0 else min(self.time_ms, newest)
-        self._wake(episode, closing(episode, self._limits)[0])
+        due, status = closing(episode, self._limits)
+        if episode.commanded and due == episode.command_ms():
+            # It was about to close when its owner died. The log of frames may say nothing for hours.
+            self.close(episode, status, due)
+        else:
+            self._wake(episode, due)
 
     def _wake(self, episode: Episode, due_ms: int) -> None:
         if due_ms < episode.wake_ms:

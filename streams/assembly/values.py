@@ -28,9 +28,11 @@ UNMARKED: Final = "UNMARKED"
 QUARANTINED: Final = "QUARANTINED"
 WITHDRAWN: Final = "WITHDRAWN"
 
-#: Kinds of EpisodeCommand that are carried out; REVIEW and RESCORE are not yet.
+#: Kinds of EpisodeCommand.
 CORRECT: Final = "CORRECT"
 WITHDRAW: Final = "WITHDRAW"
+RESCORE: Final = "RESCORE"
+REVIEW: Final = "REVIEW"
 
 #: Dead-letter reasons of the assembler and the worker; the codec's own are UNDECODABLE and UNKNOWN_SCHEMA.
 INCONSISTENT: Final = DeadLetterReason.INCONSISTENT
@@ -152,6 +154,18 @@ class Command:
     kind: str
     by: str
     note: str
+
+
+@dataclass(frozen=True, slots=True)
+class Review:
+    """A person's verdict, ACCEPT or REJECT; ``revision``: the one that was seen, 0 = not said."""
+
+    verdict: str
+    by: str
+    note: str
+    command_id: str
+    reviewed_at_ms: int
+    revision: int
 
 
 @dataclass(frozen=True, slots=True)

@@ -124,18 +124,19 @@ def finding_version(change: FindingChange) -> int:
 def episodes(rows: Sequence[Mapping[str, Any]]) -> pa.Table:
     """``episodes``: rows as :class:`Closed` gives them, with generation, event and framed records added."""
     plain = ("tenant", "robot_id", "model_id", "boot_id", "skill", "area", "site", "station", "operator", "task",
-             "episode_id", "status", "outcome", "verdict", "reason", "content_hash", "rule_version", "cluster_id",
+             "episode_id", "status", "outcome", "verdict", "machine_verdict", "review_verdict", "reviewed_by",
+             "review_note", "reason", "content_hash", "rule_version", "cluster_id",
              "topic", "source")  # fmt: skip
     typed = {
         **dict.fromkeys(("frames_expected", "frames", "duplicates", "late", "missing"), pa.uint64()),
-        **dict.fromkeys(("revision", "generation", "blocks", "findings"), pa.uint32()),
+        **dict.fromkeys(("revision", "generation", "blocks", "findings", "reviewed_revision"), pa.uint32()),
         **dict.fromkeys(("episode_no", "first_offset", "last_offset"), pa.int64()),
         **dict.fromkeys(("final", "hash_verified"), pa.uint8()),
         **dict.fromkeys(("duration_s", "nominal_rate_hz"), pa.float64()),
         **dict.fromkeys(
             ("joints", "channel_names", "metric_ids", "metric_joints", "metric_flags"), pa.list_(pa.string())
         ),
-        **dict.fromkeys(("started_at", "ended_at"), _MILLIS),
+        **dict.fromkeys(("started_at", "ended_at", "reviewed_at"), _MILLIS),
         **dict.fromkeys(("event", "start", "end"), pa.binary()),
         "partition": pa.uint16(),
         "channel_widths": pa.list_(pa.uint32()),

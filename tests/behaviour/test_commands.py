@@ -85,7 +85,7 @@ def test_what_is_no_command_is_a_dead_letter_and_what_is_done_is_not_read_again(
     commands.send_raw([b"no record"])
     commands.send(
         take.mark(3),
-        ("EpisodeCommand", {**value, "kind": "RESCORE"}),
+        ("EpisodeCommand", {**value, "kind": "UNKNOWN"}),
         ("EpisodeCommand", {**value, "kind": "WITHDRAW", "episode_id": "nobody"}),
         ("EpisodeCommand", {**value, "kind": "WITHDRAW", "lane": "elsewhere"}),
         ("EpisodeCommand", {**value, "kind": "WITHDRAW"}),

@@ -7,6 +7,10 @@ import pytest
 from kinestream.streams.assembly.commands import OBEYED
 from tests.assembling import LIMITS, PLACE, Log, Owner, Take
 
+RULES = '[{"file":"x.yaml","scope":"global","of":"","name":"strict","version":1,"thresholds":{"loss_fail":0.0}}]'
+
+WRONG = RULES.replace("loss_fail", "lost")
+
 
 def events(owner):
     return [(e["status"], e["reason"], e["frames_unique"]) for e in owner.store.events]
@@ -145,12 +149,27 @@ def test_a_correction_that_changes_nothing_makes_no_revision():
 
 
 @pytest.mark.parametrize(
-    ("kind", "fields", "reason"),
-    [("REVIEW", {}, "INCONSISTENT"), ("RESCORE", {}, "INCONSISTENT"), ("CORRECT", {"labels": {"robot_id": "x"}},
-     "INCONSISTENT"), ("WITHDRAW", {"episode_id": "nobody"}, "NO_START")],
-)  # fmt: skip
-def test_a_command_that_cannot_be_carried_out_is_a_dead_letter(kind, fields, reason):
+    ("kind", "fields", "reason", "said"),
+    [
+        ("UNKNOWN", {}, "INCONSISTENT", "UNKNOWN is not carried out: CORRECT, RESCORE, REVIEW, WITHDRAW are"),
+        ("REVIEW", {}, "INCONSISTENT", "a REVIEW that says UNASSESSED and no label"),
+        ("REVIEW", {"verdict": "ACCEPT", "labels": {"boot_id": "b"}}, "INCONSISTENT", "'boot_id'] cannot be set"),
+        ("RESCORE", {"rule_version": "other-1@00"}, "INCONSISTENT", "rules other-1@00 are meant, but this worker"),
+        ("RESCORE", {"pins": {"rules": "[3]"}}, "INCONSISTENT", "are no JSON array of overlays"),
+        (
+            "RESCORE",
+            {"pins": {"rules": WRONG}},
+            "INCONSISTENT",
+            "there is no threshold 'lost'",
+        ),
+        ("RESCORE", {"pins": {"limits": "x"}}, "INCONSISTENT", "pins ['limits'] say nothing: rules, model, task do"),
+        ("CORRECT", {"labels": {"robot_id": "x"}}, "INCONSISTENT", "'robot_id'] cannot be set right"),
+        ("WITHDRAW", {"episode_id": "nobody"}, "NO_START", "episode nobody is not known here"),
+    ],
+)
+def test_a_command_that_cannot_be_carried_out_is_a_dead_letter(kind, fields, reason, said):
     take, _, owner, commands = done()
     (letter,) = owner.command(*commands.append(command(take, kind, **fields)))
-    assert letter.reason == reason
+    assert (letter.reason, said in letter.text) == (reason, True), letter.text
     assert len(owner.store.announced) == 1
+    assert owner.assembler.episodes == {}

@@ -18,7 +18,7 @@ from kinestream.streams.events import EpisodeCompleted, event_of
 from kinestream.streams.subscription import Subscription
 
 CODEC = Codec(Registry(), "motion.hub.episodes.v1")
-GOLDEN = json.loads((Path(__file__).parents[2] / "schemas/golden/EpisodeCompleted.v1.json").read_text())
+GOLDEN = json.loads((Path(__file__).parents[2] / "schemas/golden/EpisodeCompleted.v2.json").read_text())
 
 
 class Message:
@@ -54,7 +54,7 @@ def test_an_event_carries_every_value_of_its_record() -> None:
     event = event_of(message(), CODEC)
     assert event is not None
     assert {**event.to_json(), "ce_id": None} == {**GOLDEN, "ce_id": None}
-    assert event.ce_id == f"{GOLDEN['episode_id']}/1"
+    assert event.ce_id == f"{GOLDEN['episode_id']}/2"
     assert event.location["table"] == "frame_blocks"
 
 
@@ -76,7 +76,7 @@ def test_another_type_of_our_events_is_none_of_ours_to_read() -> None:
         (Message(b"not framed"), "header ce_type is missing"),
         (message("com.example.other"), "under ce_type 'com.example.other'"),
         (Message(b"not framed", ce_type=EPISODE_COMPLETED, ce_id="a/1"), "do not begin with 0"),
-        (message(ce_id="somebody/1"), "ce_id 'somebody/1' on revision 1 of episode"),
+        (message(ce_id="somebody/1"), "ce_id 'somebody/1' on revision 2 of episode"),
     ],
 )
 def test_what_is_no_event_says_why(broken: Message, told: str) -> None:

@@ -18,6 +18,7 @@ from kinestream.streams.verify_background import BackgroundVerifier
 from tests.assembling import Log, Owner, Take
 from tests.plugins.store import Store
 from tests.stored import put
+from tests.unit.test_assembly_commands import command as wanted
 
 #: A changed row above the one that is stored; ``last_offset`` goes with it, so that the version still fits.
 BLOCK = "INSERT INTO frame_blocks SELECT * REPLACE(version + 1 AS version, last_offset + 1 AS last_offset, {change})"
@@ -232,3 +233,16 @@ def test_the_background_check_bears_a_store_that_is_away() -> None:
     told: list[bool] = []
     assert BackgroundVerifier(Settings(), f"http://127.0.0.1:{free_port()}", lambda: True, told.append).once() is None
     assert told == []
+
+
+def test_what_was_withdrawn_since_it_was_chosen_is_passed_over(database: Store) -> None:
+    """Both rows are there until the store merges them: by the older one it still has a hash."""
+    owner, log, take = Owner(), Log(), Take()
+    owner.feed(log.append(*take.whole()))
+    put(database, owner)
+    verifier = Verifier(Settings(clickhouse_database=database.database), database.url)
+    chosen = list(verifier.all())
+    owner.command(*Log(now_ms=log.now_ms).append(wanted(take, "WITHDRAW")))
+    put(database, owner)
+    assert len(chosen) == 1
+    assert list(verifier.verify(chosen)) == []
