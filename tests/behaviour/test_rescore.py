@@ -89,10 +89,8 @@ def test_stored_episodes_are_judged_again_once_and_a_review_stands(pipeline: Pip
     one = told(pipeline, "episode", take.id)
     assert (one["review_verdict"], one["review_note"], one["reviewed_revision"]) == ("ACCEPT", "short and good", 2)
     ids = kinestream(pipeline, "subscribe", "--from-start", "--until-end", "--verdict", "REJECT", "--json").stdout
-    assert [(e["episode_id"], e["revision"]) for e in map(json.loads, ids.splitlines())] == [
-        (take.id, 2),
-        (torn.id, 3),
-    ]
+    found = {(e["episode_id"], e["revision"]) for e in map(json.loads, ids.splitlines())}
+    assert found == {(take.id, 2), (torn.id, 3)}
 
 
 def test_what_cannot_be_judged_or_reviewed_is_said_in_one_line(test_pipeline: Pipeline, tmp_path: Path) -> None:
