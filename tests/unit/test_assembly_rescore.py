@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import json
+import uuid
 
 import pytest
 
 from kinestream.schemas.models import load_model
 from kinestream.schemas.rulebook import load_rules
 from tests.assembling import LIMITS, Log, Owner, Take
-from tests.unit.test_assembly_commands import command, done, restart
+from tests.unit.test_assembly_commands import command as command_of
+from tests.unit.test_assembly_commands import done, restart
 
 MINUTE_LONG = {"shortest_s": 60.0}
 
@@ -20,6 +22,11 @@ def rules(scope="global", of="", name="strict", **thresholds):
 
 
 STRICT = rules(**MINUTE_LONG)
+
+
+def command(take, kind, **fields):
+    """Each with an id of its own."""
+    return command_of(take, kind, **{"command_id": str(uuid.uuid4()), **fields})
 
 
 def rescore(take, rules="", **fields):
@@ -140,7 +147,7 @@ def test_an_open_episode_is_judged_by_the_rules_of_its_corrected_skill_also_afte
 
 def test_a_review_stands_beside_the_verdict_of_the_machine():
     take, _, owner, commands = done()
-    owner.command(*commands.append(review(take, "REJECT", note="it dropped the cup", revision=1)))
+    owner.command(*commands.append(review(take, "REJECT", note="it dropped the cup", revision=1, command_id="c1")))
     assert said(owner)[1] == (2, "REVIEWED", "ACCEPT", "REJECT")
     told = owner.store.events[1]["review"]
     assert {**told, "reviewed_at_ms": 0} == {
