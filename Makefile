@@ -38,7 +38,7 @@ bench: setup  ## what is fast, each figure beside its peer's (minutes; docs/perf
 	@$(BIN)/kinestream bench worker
 	@$(BIN)/kinestream bench memory
 
-bench-peers: .venv-bench/.ready  ## Quix Streams for `bench worker`, in an environment of its own
+bench-peers: .venv-bench/.ready  ## peers of `bench worker` and `bench files`, in an environment of their own
 
 .venv-bench/.ready: bench/requirements.txt
 	@$(PY) -m venv .venv-bench
