@@ -48,7 +48,7 @@ class Recorded:
 
 def traces_of(recorded: Recorded, findings: Sequence[Finding], columns: int = COLUMNS) -> tuple[Trace, ...]:
     """A panel for each joint and kind of signal that findings are about, the worst finding's first."""
-    if not len(recorded.t_ns):
+    if len(recorded.t_ns) < 2:  # nothing to see of one frame
         return ()
     panels: dict[tuple[str, str], list[Finding]] = {}
     for finding in findings:
@@ -69,10 +69,10 @@ def _trace(recorded: Recorded, kind: str, joint: str, findings: list[Finding], c
     else:
         lines, unit, limits = _of_element(recorded, joint)
         title, title_zh = joint, joint
-    if not lines:
+    shown = _known(tuple(envelope(name, recorded.t, values, columns) for name, values in lines.items()))
+    if not shown:
         return None
-    shown = tuple(envelope(name, recorded.t, values, columns) for name, values in lines.items())
-    return Trace(title, title_zh, unit, float(recorded.t[-1]), _named(shown), limits, _marks(recorded, findings))
+    return Trace(title, title_zh, unit, float(recorded.t[-1]), shown, limits, _marks(recorded, findings))
 
 
 _Signals = tuple[dict[str, Float64], str, tuple[float, ...]]
@@ -135,7 +135,8 @@ def _finite(*limits: float) -> tuple[float, ...]:
     return tuple(float(limit) for limit in limits if np.isfinite(limit))
 
 
-def _named(lines: tuple[Line, ...]) -> tuple[Line, ...]:
+def _known(lines: tuple[Line, ...]) -> tuple[Line, ...]:
+    """Those with a value to draw: a dead sensor has none."""
     return tuple(line for line in lines if np.isfinite(line.high).any())
 
 

@@ -102,6 +102,16 @@ def test_a_picture_has_so_many_panels_at_most():
     assert len(traces_of(wide, findings)) == PANELS
 
 
+@pytest.mark.parametrize("frames", [1, 600])
+def test_one_frame_and_a_joint_without_a_value_are_not_drawn(frames):
+    episode = recorded(frames)
+    episode.position[:, 0] = np.nan
+    report = report_of("x", judge_recorded(episode), True)
+    assert "I1" in {finding.metric for finding in report.findings}
+    assert "left shoulder pitch" not in {trace.title for trace in report.traces}
+    assert page(FilesReport([report]), "x").count("<svg") == len(report.traces)
+
+
 def test_the_picture_is_sound_svg_with_its_words(report):
     drawn = svg.picture(report.traces, report.source)
     texts = [e.text for e in ElementTree.fromstring(drawn).iter("{http://www.w3.org/2000/svg}text")]
