@@ -72,7 +72,7 @@ class Loop:
 
     async def run(self) -> None:
         retry = Retry()
-        cluster_id, partitions = await retry.call("reach the broker", describe, settings.kafka, TOPICS)
+        cluster_id, partitions = await retry.call("reach the broker", describe, settings, settings.kafka, TOPICS)
         store = await retry.call("reach the store", Store, settings, settings.clickhouse)
         registry = Registry(settings.registry)
         announcer = Announcer(settings, settings.kafka, registry)

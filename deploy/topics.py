@@ -5,33 +5,39 @@ from __future__ import annotations
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Any, Final
 
 from confluent_kafka import KafkaException
-from confluent_kafka.admin import AdminClient, AlterConfigOpType, ConfigEntry, ConfigResource, NewTopic
+from confluent_kafka.admin import AlterConfigOpType, ConfigEntry, ConfigResource, NewTopic
 
 from kinestream.schemas.catalogue import CATALOGUE, Topic, topic_name
 from kinestream.schemas.errors import BrokerError
+from kinestream.streams.cluster import Admin
 
 #: How librdkafka's mock cluster names itself: the only thing a client can tell it by.
 _MOCK_CLUSTER: Final = "mockCluster"
+#: ``access`` of a cluster that lets everybody in; any other is ``Settings.kafka_access()``.
+OPEN: Final[Mapping[str, str]] = MappingProxyType({})
 
 
-def broker_kind(bootstrap: str, timeout_s: float = 10.0) -> str:
+def broker_kind(bootstrap: str, timeout_s: float = 10.0, access: Mapping[str, str] = OPEN) -> str:
     """``test`` for librdkafka's test broker (its cluster id begins with mockCluster), else ``kafka``.
 
     Raises :class:`BrokerError` when nothing answers.
     """
-    return _kind(_metadata(_admin(bootstrap), bootstrap, timeout_s))
+    return _kind(_metadata(_admin(bootstrap, access), bootstrap, timeout_s))
 
 
-def ensure_topics(bootstrap: str, tenant: str, timeout_s: float = 30.0) -> dict[str, int]:
+def ensure_topics(
+    bootstrap: str, tenant: str, timeout_s: float = 30.0, access: Mapping[str, str] = OPEN
+) -> dict[str, int]:
     """Make the catalogue's topics of ``tenant`` where missing; returns partitions by topic name.
 
     Raises :class:`BrokerError` when the cluster does not answer, refuses, or has a topic with another partition count.
     The test broker knows no CreateTopics: it makes a topic when asked about it, always with 4 partitions.
     """
-    admin = _admin(bootstrap)
+    admin = _admin(bootstrap, access)
     wanted = {topic_name(topic, tenant): topic for topic in CATALOGUE}
     deadline = time.monotonic() + timeout_s
     found = _metadata(admin, bootstrap, timeout_s)
@@ -60,9 +66,11 @@ class Described:
     retention_bytes: int
 
 
-def describe_topics(bootstrap: str, tenant: str, timeout_s: float = 10.0) -> dict[str, Described]:
+def describe_topics(
+    bootstrap: str, tenant: str, timeout_s: float = 10.0, access: Mapping[str, str] = OPEN
+) -> dict[str, Described]:
     """Those of the catalogue's topics that are there, by name; raises :class:`BrokerError` when nobody answers."""
-    admin = _admin(bootstrap)
+    admin = _admin(bootstrap, access)
     wanted = {topic_name(topic, tenant): topic for topic in CATALOGUE}
     counts = _partitions(_metadata(admin, bootstrap, timeout_s), wanted)
     asked = [ConfigResource(ConfigResource.Type.TOPIC, name) for name in counts]
@@ -91,7 +99,7 @@ def bound_topics(
         )
         for topic, config in bounds.items()
     ]
-    admin = _admin(bootstrap)  # kept: with the client its answers would go
+    admin = _admin(bootstrap, OPEN)  # kept: with the client its answers would go
     for resource, answer in admin.incremental_alter_configs(wanted, request_timeout=timeout_s).items():
         try:
             answer.result(timeout_s)
@@ -99,21 +107,14 @@ def bound_topics(
             raise BrokerError(f"topic {resource.name} could not be bounded: {problem.args[0].str()}") from problem
 
 
-def _admin(bootstrap: str) -> AdminClient:
-    return AdminClient(
-        {
-            "bootstrap.servers": bootstrap,
-            # a broker that is not there is our error's text, not librdkafka's ten lines a second
-            "log_level": 2,
-            # 10 s by default: a broker that comes up would be noticed that late
-            "reconnect.backoff.max.ms": 200,
-        }
-    )
+def _admin(bootstrap: str, access: Mapping[str, str]) -> Admin:
+    # 10 s by default: a broker that comes up would be noticed that late
+    return Admin({"bootstrap.servers": bootstrap, **access, "reconnect.backoff.max.ms": 200})
 
 
-def _metadata(admin: AdminClient, bootstrap: str, timeout_s: float) -> Any:
+def _metadata(admin: Admin, bootstrap: str, timeout_s: float) -> Any:
     try:
-        return admin.list_topics(timeout=timeout_s)
+        return admin.metadata(timeout_s)
     except KafkaException as problem:
         raise BrokerError(
             f"no broker answers at {bootstrap!r} within {timeout_s:g} s ({problem.args[0].str()}): "
@@ -135,7 +136,7 @@ def _partitions(metadata: Any, wanted: dict[str, Topic]) -> dict[str, int]:
     }
 
 
-def _create(admin: AdminClient, topics: dict[str, Topic], timeout_s: float) -> None:
+def _create(admin: Admin, topics: dict[str, Topic], timeout_s: float) -> None:
     if not topics:
         return
     asked = [NewTopic(name, topic.partitions, config=dict(topic.config())) for name, topic in topics.items()]

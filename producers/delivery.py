@@ -200,8 +200,7 @@ class Delivery:
 def make_producer(kafka: str, settings: Settings, on_error: Callable[[KafkaError], object]) -> Producer:
     """An idempotent producer for a robot's records; ``on_error`` hears of its connections."""
     config = {
-        "bootstrap.servers": kafka,
-        **settings.kafka_access(),
+        **settings.kafka_client(kafka),
         "client.id": "kinestream-robot",
         "enable.idempotence": True,
         "acks": "all",

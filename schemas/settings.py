@@ -16,6 +16,8 @@ _CHOICES = {
     "lane": ("live", "bulk", "both"),
     "on_log_gap": ("go-on", "stop"),
     "metrics": ("all", "core"),
+    "kafka_security": ("PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL"),
+    "kafka_mechanism": ("PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"),
 }
 
 
@@ -26,14 +28,17 @@ class Settings:
     # -- where things are -------------------------------------------------
     #: bootstrap servers of a Kafka cluster; empty = the local stack's broker
     kafka: str = ""
-    #: how robots reach it: PLAINTEXT, SSL, SASL_PLAINTEXT or SASL_SSL ...
+    #: how every client reaches it: PLAINTEXT, SSL, SASL_PLAINTEXT or SASL_SSL ...
     kafka_security: str = "PLAINTEXT"
     #: ... with which SASL mechanism, name and password ...
     kafka_mechanism: str = "PLAIN"
     kafka_user: str = ""
     kafka_password: str = ""
-    #: ... and a file of certificates to trust; empty = the system's
+    #: ... a file of certificates to trust; empty = the system's ...
     kafka_ca: str = ""
+    #: ... and files of the client's own certificate and its key (PEM), where the cluster asks for one
+    kafka_certificate: str = ""
+    kafka_key: str = ""
     #: URL of a ClickHouse HTTP endpoint; empty = the local stack's embedded store
     clickhouse: str = ""
     #: database that holds Kinestream's tables
@@ -173,7 +178,16 @@ class Settings:
         if self.kafka_security.startswith("SASL"):
             access |= {"sasl.mechanism": self.kafka_mechanism}
             access |= {"sasl.username": self.kafka_user, "sasl.password": self.kafka_password}
-        return access | ({"ssl.ca.location": self.kafka_ca} if self.kafka_ca else {})
+        files = {
+            "ssl.ca.location": self.kafka_ca,
+            "ssl.certificate.location": self.kafka_certificate,
+            "ssl.key.location": self.kafka_key,
+        }
+        return access | {name: path for name, path in files.items() if path}
+
+    def kafka_client(self, bootstrap: str) -> dict[str, Any]:
+        """What every librdkafka client of Kinestream begins with: where the cluster is, and how it is let in."""
+        return {"bootstrap.servers": bootstrap, **self.kafka_access()}
 
     @classmethod
     def from_env(cls, env: Mapping[str, str] | None = None) -> Settings:

@@ -44,13 +44,13 @@ class Announcer:
         self.letters = DeadLetterSender(settings, bootstrap)
         self._settings, self._bootstrap = settings, bootstrap
         #: the log once more, for what a quarantine puts into the dead letters
-        self.source = Log(bootstrap)
+        self.source = Log(settings, bootstrap)
         self._episodes = Codec(registry, self._names["episodes"])
         self._findings = Codec(registry, self._names["findings"])
         self._receipts = Codec(registry, self._names["receipts"])
         self._producer = confluent_kafka.Producer(
             {
-                "bootstrap.servers": bootstrap,
+                **settings.kafka_client(bootstrap),
                 "enable.idempotence": True,
                 "acks": "all",
                 "partitioner": "murmur2_random",

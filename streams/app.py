@@ -84,6 +84,7 @@ app = _App(
     loghandlers=[],
 )
 app.transport.on_log_gap = settings.on_log_gap
+app.transport.access = settings.kafka_access()
 app.transport.on_failure = lambda problem: _end("reading the log", problem)
 frames = app.topic(*frame_topics, schema=FetchSchema(), acks=False)
 
@@ -102,7 +103,7 @@ async def _make_worker() -> Worker:
     # Each partition has an outlet, and each waits for its broker's answer in a thread.
     asyncio.get_running_loop().set_default_executor(ThreadPoolExecutor(24, "worker"))
     retry = Retry()
-    cluster_id, partitions = await retry.call("reach the broker", describe, bootstrap, frame_topics)
+    cluster_id, partitions = await retry.call("reach the broker", describe, settings, bootstrap, frame_topics)
     store = await retry.call("reach the store", MeasuredStore, settings, clickhouse, pages.measures)
     registry = Registry(settings.registry)
     announcer = MeasuredAnnouncer(settings, bootstrap, registry, pages.measures)

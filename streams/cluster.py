@@ -1,24 +1,61 @@
-"""What a worker must know of the cluster before it starts: its id, and that the topics are there."""
+"""What a worker must know of the cluster before it starts: its id, that the topics are there, that it is let in."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from typing import Any, Final
 
-from confluent_kafka import KafkaException
+from confluent_kafka import KafkaError, KafkaException
 from confluent_kafka.admin import AdminClient
 
 from kinestream.schemas.errors import BrokerError, SettingError
+from kinestream.schemas.settings import Settings
+
+#: What no waiting cures: a name, a password or a certificate that the cluster does not take, or we not its.
+_REFUSED: Final = frozenset({KafkaError._AUTHENTICATION, KafkaError._SSL, KafkaError.SASL_AUTHENTICATION_FAILED})
 
 
-def describe(bootstrap: str, topics: Iterable[str], timeout_s: float = 10.0) -> tuple[str, dict[str, int]]:
+class Admin(AdminClient):
+    """A client that asks about topics; ``client`` as :meth:`Settings.kafka_client` gives it, and more."""
+
+    def __init__(self, client: Mapping[str, Any]) -> None:
+        self._bootstrap = client["bootstrap.servers"]
+        self._refusals: list[str] = []
+        # A broker that is not there is our error's text, not librdkafka's ten lines a second.
+        super().__init__({"log_level": 0, **client, "error_cb": self._heard})
+
+    def metadata(self, timeout_s: float, topic: str | None = None) -> Any:
+        """Of ``topic``, or of all; raises ``KafkaException`` when nobody answers.
+
+        Raises :class:`SettingError` where somebody does, and does not let us in.
+        """
+        try:
+            return self.list_topics(topic, timeout=timeout_s)
+        except KafkaException:
+            self.poll(0.1)
+            if self._refusals:
+                raise SettingError(
+                    f"{self._bootstrap} does not let us in ({self._refusals[0]}): set KINESTREAM_KAFKA_SECURITY, "
+                    "_KAFKA_MECHANISM, _KAFKA_USER, _KAFKA_PASSWORD and _KAFKA_CA as its listener wants them"
+                ) from None
+            raise
+
+    def _heard(self, error: KafkaError) -> None:
+        if error.code() in _REFUSED:
+            self._refusals.append(error.str())
+
+
+def describe(
+    settings: Settings, bootstrap: str, topics: Iterable[str], timeout_s: float = 10.0
+) -> tuple[str, dict[str, int]]:
     """Cluster id, and partitions by topic.
 
-    Raises :class:`BrokerError` if it is away, :class:`SettingError` if a topic is not there: a missing
-    source topic would only log ten errors a second and look alive.
+    Raises :class:`BrokerError` if it is away, :class:`SettingError` if it does not let us in or a topic is not there: a
+    missing source topic would only log ten errors a second and look alive.
     """
-    admin = AdminClient({"bootstrap.servers": bootstrap, "log_level": 2})
+    admin = Admin(settings.kafka_client(bootstrap))
     try:
-        found = {topic: admin.list_topics(topic, timeout=timeout_s) for topic in topics}
+        found = {topic: admin.metadata(timeout_s, topic) for topic in topics}
     except KafkaException as problem:
         raise BrokerError(f"no broker answers at {bootstrap}: {problem.args[0].str()}") from problem
     counts = {topic: len(metadata.topics[topic].partitions) for topic, metadata in found.items()}

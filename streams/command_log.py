@@ -15,16 +15,19 @@ _BATCH: Final = 100
 
 
 class CommandLog:
-    """Blocking; one thread at a time. ``group``: only what is done is on record under it, so nobody may join it."""
+    """Blocking; one thread at a time. ``client``: where the cluster is, and how it is let in.
 
-    def __init__(self, bootstrap: str, group: str, topic: str) -> None:
+    ``group``: only what is done is on record under it, so nobody may join it.
+    """
+
+    def __init__(self, client: Mapping[str, Any], group: str, topic: str) -> None:
         self.topic = topic
         #: offsets the broker has on record for us, by partition
         self.committed: dict[int, int] = {}
         self._said = ""
         self._consumer = Consumer(
             {
-                "bootstrap.servers": bootstrap,
+                **client,
                 "group.id": group,
                 "enable.auto.commit": False,
                 "enable.auto.offset.store": False,

@@ -31,6 +31,7 @@ class CommandSender:
         self._topic = topic_name(COMMANDS, settings.tenant)
         self._codec = Codec(Registry(settings.registry), self._topic)
         self._bootstrap = bootstrap
+        self._client = settings.kafka_client(bootstrap)
 
     def send(self, placed: JsonDict, kind: str, by: str, note: str = "", **further: Any) -> str:
         """Send a command for an episode, as ``Archive.placed`` tells of it; the command's id.
@@ -71,7 +72,7 @@ class CommandSender:
 
         producer = Producer(
             {
-                "bootstrap.servers": self._bootstrap,
+                **self._client,
                 "enable.idempotence": True,
                 "acks": "all",
                 "partitioner": "murmur2_random",

@@ -38,7 +38,8 @@ class Commander:
         #: every lane there is; the first one's owner refuses what names none of them
         self._lanes = tuple(topic_name(topic, settings.tenant) for topic in (FRAMES, FRAMES_BULK))
         self._codec = Codec(registry, topic_name(COMMANDS, settings.tenant))
-        self._log = CommandLog(bootstrap, f"{settings.group}-commands-{lane}", topic_name(COMMANDS, settings.tenant))
+        topic = topic_name(COMMANDS, settings.tenant)
+        self._log = CommandLog(settings.kafka_client(bootstrap), f"{settings.group}-commands-{lane}", topic)
         self._decoder = Decoder(self._codec, worker.partitions[lane])
         self._held: dict[int, _Held] = {}
         self._committed_s = 0.0

@@ -35,8 +35,7 @@ class ModelLog:
         #: next offset to read, by partition
         self._next: dict[int, int] = {}
         access = {
-            **settings.kafka_access(),
-            "bootstrap.servers": bootstrap,
+            **settings.kafka_client(bootstrap),
             "group.id": f"{settings.group}-robots",  # nobody joins it, nothing is committed
             "enable.auto.commit": False,
             "auto.offset.reset": "earliest",

@@ -31,7 +31,7 @@ class Outlet:
         self._topics = topics
         self._producer = confluent_kafka.Producer(
             {
-                "bootstrap.servers": bootstrap,
+                **settings.kafka_client(bootstrap),
                 "transactional.id": transactional_id,
                 "partitioner": "murmur2_random",
                 "linger.ms": 0,

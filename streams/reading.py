@@ -12,6 +12,7 @@ from typing import Any, Final
 from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
 
 from kinestream.schemas.errors import BrokerError
+from kinestream.schemas.settings import Settings
 
 log = logging.getLogger("kinestream.subscription")
 
@@ -35,10 +36,17 @@ class TopicReader:
     """
 
     def __init__(
-        self, bootstrap: str, topic: str, *, group: str = "", from_start: bool = False, since: datetime | None = None
+        self,
+        settings: Settings,
+        bootstrap: str,
+        topic: str,
+        *,
+        group: str = "",
+        from_start: bool = False,
+        since: datetime | None = None,
     ) -> None:
         self._bootstrap, self._topic, self._group = bootstrap, topic, group
-        self._consumer = Consumer(consumer_config(bootstrap, group))
+        self._consumer = Consumer(consumer_config(settings, bootstrap, group))
         self._closed = False
         #: offset behind the last message that is done and not yet committed, by partition
         self._due: dict[int, int] = {}
@@ -205,10 +213,10 @@ _FINAL: Final = frozenset(
 )
 
 
-def consumer_config(bootstrap: str, group: str) -> dict[str, Any]:
+def consumer_config(settings: Settings, bootstrap: str, group: str) -> dict[str, Any]:
     """Settings of a consumer that reads committed messages only; an empty ``group`` stands for none."""
     return {
-        "bootstrap.servers": bootstrap,
+        **settings.kafka_client(bootstrap),
         "group.id": group or "kinestream-without-a-group",  # librdkafka wants one even where none is used
         "enable.auto.commit": False,
         # Every beginning is explicit: this is for what retention took away meanwhile.

@@ -11,6 +11,7 @@ from confluent_kafka import KafkaError, KafkaException, TopicPartition
 from kinestream.schemas.codec import Codec
 from kinestream.schemas.errors import BrokerError, DecodeError
 from kinestream.schemas.reasons import DeadLetterReason
+from kinestream.schemas.settings import Settings
 from kinestream.streams.assembly.values import DeadLetter, Place
 
 #: Letters handed back at once: a long take is more than fits into memory.
@@ -23,9 +24,9 @@ _ANSWER_S: Final = 10.0
 class Log:
     """The partitions of a cluster, readable from any offset by no group."""
 
-    def __init__(self, bootstrap: str) -> None:
+    def __init__(self, settings: Settings, bootstrap: str) -> None:
         self._config = {
-            "bootstrap.servers": bootstrap,
+            **settings.kafka_client(bootstrap),
             "group.id": "kinestream-rereading",  # librdkafka wants one; nothing is committed
             "enable.auto.commit": False,
             "enable.partition.eof": True,

@@ -77,7 +77,9 @@ class Subscription:
         self.refused = 0
         topic = topic_name(EPISODES, settings.tenant)
         self._codec = Codec(Registry(settings.registry), topic)
-        self._reader = TopicReader(_broker(kafka, settings), topic, group=group, from_start=from_start, since=since)
+        self._reader = TopicReader(
+            settings, _broker(kafka, settings), topic, group=group, from_start=from_start, since=since
+        )
         # Also when Python ends: a member that does not leave holds its partitions until its session is over.
         self._finalizer = weakref.finalize(self, self._reader.close)
 

@@ -61,7 +61,7 @@ class _Bulk:
 
 def measure_lanes(place: Site, robots: int, seconds: float, frames: int, progress: Progress) -> LaneFigures:
     """Raises :class:`StackError` when the bulk lane does not come through, or the floor does not work."""
-    listener = Listener(place.settings.kafka, place.settings.tenant)
+    listener = Listener(place.settings, place.settings.kafka)
     listener.start()
     try:
         _floor(place, listener, robots, _WARM_S)

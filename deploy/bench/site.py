@@ -40,7 +40,7 @@ class Site:
     def tenant(self) -> Iterator[Settings]:
         """Settings of a fresh tenant with its topics; they go at the end."""
         mine = fresh(self.settings)
-        ensure_topics(mine.kafka, mine.tenant)
+        ensure_topics(mine.kafka, mine.tenant, access=mine.kafka_access())
         try:
             yield mine
         finally:
@@ -97,7 +97,7 @@ def publish(settings: Settings, messages: Iterable[Message], topic: str = "") ->
     """Send all, to ``topic`` or the live lane, and wait until the broker has them; how many there were, their bytes."""
     producer = Producer(
         {
-            "bootstrap.servers": settings.kafka,
+            **settings.kafka_client(settings.kafka),
             "enable.idempotence": True,
             "acks": "all",
             "partitioner": "murmur2_random",
@@ -126,7 +126,7 @@ def publish(settings: Settings, messages: Iterable[Message], topic: str = "") ->
 
 def forget_topics(settings: Settings) -> None:
     """Delete the topics of a tenant; one that is not there or will not go is left."""
-    admin = AdminClient({"bootstrap.servers": settings.kafka, "log_level": 2})
+    admin = AdminClient({**settings.kafka_client(settings.kafka), "log_level": 2})
     for answer in admin.delete_topics([topic_name(topic, settings.tenant) for topic in CATALOGUE]).values():
         with suppress(KafkaException):
             answer.result(30)

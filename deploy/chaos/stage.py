@@ -25,7 +25,8 @@ FAUST: Final = ("-m", "faust", "-A", "kinestream.streams.app", "worker")
 BARE: Final = (str(Path(__file__).resolve().parents[2] / "bench" / "bare_loop.py"),)
 ENGINES: Final = {"faust": FAUST, "bare": BARE}
 #: Settings that belong to the person's own stack.
-_NOT_OURS: Final = ("kafka", "clickhouse", "registry", "kafka_port", "registry_port", "store_port", "worker_port")
+_NOT_OURS: Final = ("kafka", "clickhouse", "registry", "kafka_port", "registry_port", "store_port", "worker_port",
+              "kafka_security")  # fmt: skip
 #: Seconds after which an episode whose robot died times out: 60 by default, for which nobody wants to wait.
 _SILENCE_S: Final = 8.0
 #: Session of a group that cannot know a member again (the test broker), s.

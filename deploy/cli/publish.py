@@ -111,7 +111,7 @@ def _broker(settings: Settings) -> str:
     kafka = Stack(settings).where().kafka
     if not kafka:
         raise SettingError("no broker: run `kinestream up`, or set KINESTREAM_KAFKA to one that runs")
-    ensure_topics(kafka, settings.tenant)
+    ensure_topics(kafka, settings.tenant, access=settings.kafka_access())
     return kafka
 
 

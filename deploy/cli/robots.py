@@ -159,7 +159,7 @@ def register_file(
 
     settings, model, by = Settings.from_env(), read_model(path), check_by(by)
     kafka = broker_address(settings)
-    ensure_topics(kafka, settings.tenant)
+    ensure_topics(kafka, settings.tenant, access=settings.kafka_access())
     version = send(model, settings, kafka, by)
     shipped = find_model(model.model_id)
     if as_json:

@@ -34,7 +34,7 @@ def work(
     stack = Stack(settings)
     settings = replace(settings, lane=check_choice("lane", lane or stack.lane(), "--lane"))
     found = stack.for_workers()
-    _check(found)
+    _check(settings, found)
     mine = worker_settings(settings, found)
     with working("starting") as note:
         note(f"worker {mine.instance_id}: http://127.0.0.1:{mine.worker_port}/readyz says when it is ready")
@@ -64,12 +64,12 @@ def worker_settings(settings: Settings, found: Services) -> Settings:
     )
 
 
-def _check(found: Services) -> None:
+def _check(settings: Settings, found: Services) -> None:
     """A worker waits for ever for services that are away: right under a supervisor, puzzling at a keyboard."""
     from kinestream.deploy.local import health
     from kinestream.schemas.errors import StackError
 
-    broker, store = health.broker(found.kafka), health.store(found.clickhouse)
+    broker, store = health.broker(found.kafka, access=settings.kafka_access()), health.store(found.clickhouse)
     if not broker.healthy:
         raise StackError(broker.detail)
     if not store.healthy:

@@ -14,6 +14,7 @@ from kinestream.schemas.catalogue import EPISODES, topic_name
 from kinestream.schemas.codec import Codec
 from kinestream.schemas.errors import BrokerError
 from kinestream.schemas.registry import Registry
+from kinestream.schemas.settings import Settings
 
 #: What makes two revisions of an episode equal (docs/contract.md, "Revisions").
 _CONTENT = ("status", "outcome", "skill", "area", "operator", "task", "frames_unique", "content_hash", "rule_version")
@@ -22,13 +23,13 @@ _CONTENT = ("status", "outcome", "skill", "area", "operator", "task", "frames_un
 class Listener(threading.Thread):
     """Every event of a tenant's episodes topic, from its first, with the time at which it could be read."""
 
-    def __init__(self, bootstrap: str, tenant: str) -> None:
+    def __init__(self, settings: Settings, bootstrap: str) -> None:
         super().__init__(name="independent consumer", daemon=True)
-        self._topic = topic_name(EPISODES, tenant)
+        self._topic = topic_name(EPISODES, settings.tenant)
         self._codec = Codec(Registry(), self._topic)
         self._consumer = confluent_kafka.Consumer(
             {
-                "bootstrap.servers": bootstrap,
+                **settings.kafka_client(bootstrap),
                 "group.id": f"demo-{uuid.uuid4().hex[:8]}",
                 "enable.auto.commit": False,
                 # 1000 by default: an event would be seen that late

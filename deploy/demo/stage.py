@@ -65,14 +65,23 @@ def staged(settings: Settings, progress: Progress) -> Iterator[Stage]:
         stack = Stack(settings)
         stops.callback(stack.down)
         services = stack.up(progress, foreground=True)
-        listener = Listener(services.kafka, settings.tenant)
+        listener = Listener(settings, services.kafka)
         stops.callback(listener.stop)
         listener.start()
         reader = Reader(services.clickhouse, settings)
         watcher = FindingsWatcher(reader)
         stops.callback(watcher.stop)
         watcher.start()
-        yield Stage(settings, stack, services, broker_kind(services.kafka), listener, watcher, reader, stops)
+        yield Stage(
+            settings,
+            stack,
+            services,
+            broker_kind(services.kafka, access=settings.kafka_access()),
+            listener,
+            watcher,
+            reader,
+            stops,
+        )
     finally:
         with _undisturbed():
             stops.close()

@@ -39,8 +39,12 @@ def running(settings: Settings) -> Iterator[Finding]:
         yield from _ports(stack, settings)
         yield from (_service(one) for one in services if one.pid is None and one.detail.endswith("not ours"))
     where = stack.where()
-    if where.kafka and (up or stack.settings.kafka) and health.broker(where.kafka).healthy:
-        yield _topics(where.kafka, settings.tenant)
+    if (
+        where.kafka
+        and (up or stack.settings.kafka)
+        and health.broker(where.kafka, access=settings.kafka_access()).healthy
+    ):
+        yield _topics(where.kafka, settings)
     if where.clickhouse and (up or stack.settings.clickhouse) and health.store(where.clickhouse).healthy:
         yield from _tables(where.clickhouse, settings)
     yield from (_lag(one) for one in services if one.pid and is_worker(one.name))
@@ -64,14 +68,14 @@ def _ports(stack: Stack, settings: Settings) -> Iterator[Finding]:
             yield Finding(f"port {name}", OK, f"{port} is in use: `kinestream up` takes another")
 
 
-def _topics(bootstrap: str, tenant: str) -> Finding:
-    if broker_kind(bootstrap, health.ANSWER_S) == "test":
+def _topics(bootstrap: str, settings: Settings) -> Finding:
+    if broker_kind(bootstrap, health.ANSWER_S, settings.kafka_access()) == "test":
         return Finding("topics", OK, "the test broker makes topics when it is asked about them; memory only")
     try:
-        found = describe_topics(bootstrap, tenant)
+        found = describe_topics(bootstrap, settings.tenant, access=settings.kafka_access())
     except BrokerError as problem:
         return Finding("topics", FAIL, str(problem), "is it the cluster that you mean?")
-    wanted = [topic_name(topic, tenant) for topic in CATALOGUE]
+    wanted = [topic_name(topic, settings.tenant) for topic in CATALOGUE]
     if missing := [name for name in wanted if name not in found]:
         return Finding("topics", FAIL, f"missing: {', '.join(missing)}", "run `kinestream up`: it makes them")
     if odd := [name for name, one in found.items() if one.partitions != one.expected]:
@@ -80,7 +84,9 @@ def _topics(bootstrap: str, tenant: str) -> Finding:
         )
     frames = found[wanted[0]]
     kept = f"{frames.retention_ms / 3.6e6:.0f} h or {size(frames.retention_bytes)} a partition"
-    return Finding("topics", OK, f"{len(wanted)} topics of {tenant!r}, {PARTITIONS} partitions; frames kept for {kept}")
+    return Finding(
+        "topics", OK, f"{len(wanted)} topics of {settings.tenant!r}, {PARTITIONS} partitions; frames kept for {kept}"
+    )
 
 
 def _tables(url: str, settings: Settings) -> Iterator[Finding]:

@@ -6,12 +6,13 @@ import json
 import shutil
 import urllib.error
 import urllib.request
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 from kinestream.deploy.local.disk import size
 from kinestream.deploy.local.guard import closed
-from kinestream.deploy.topics import broker_kind
+from kinestream.deploy.topics import OPEN, broker_kind
 from kinestream.schemas.errors import BrokerError
 
 #: Seconds a healthy service on this machine may take to answer.
@@ -26,10 +27,10 @@ class Health:
     detail: str
 
 
-def broker(bootstrap: str, timeout_s: float = ANSWER_S) -> Health:
+def broker(bootstrap: str, timeout_s: float = ANSWER_S, access: Mapping[str, str] = OPEN) -> Health:
     """A broker is healthy when it answers a metadata request."""
     try:
-        kind = broker_kind(bootstrap, timeout_s)
+        kind = broker_kind(bootstrap, timeout_s, access)
     except BrokerError as problem:
         return Health(False, str(problem))
     return Health(True, "Apache Kafka" if kind == "kafka" else "test broker: in memory only, gone when it stops")

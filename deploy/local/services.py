@@ -136,7 +136,7 @@ def _broker(settings: Settings, remembered: Remembered, home: Path, url: str) ->
     arguments = ["--home", str(home / "kafka"), "--port", str(remembered.ports.get("broker", 0))]
     arguments += ["--inside-port", str(remembered.ports.get("inside", 0)), "--cache", str(cache_folder(settings.cache))]
     command = _python("kinestream.deploy.local.kafka", *arguments)
-    check = health.broker if settings.kafka else partial(_open_broker, home)
+    check = partial(health.broker, access=settings.kafka_access()) if settings.kafka else partial(_open_broker, home)
     return _own_or_other(settings.kafka, Service("broker", url, check, command), 10)
 
 

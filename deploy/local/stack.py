@@ -34,7 +34,7 @@ from kinestream.deploy.local.services import (
 )
 from kinestream.deploy.local.supervise import Program, Supervisor
 from kinestream.deploy.topics import bound_topics, broker_kind, ensure_topics
-from kinestream.schemas.errors import BrokerError, KafkaUnavailableError, StackError, StoreError
+from kinestream.schemas.errors import BrokerError, KafkaUnavailableError, SettingError, StackError, StoreError
 from kinestream.schemas.settings import Settings
 
 Progress = Callable[[str], None]
@@ -133,7 +133,7 @@ class Stack:
         """``kafka`` or ``test``: the kind of broker that the stack runs, will run, or was told to use."""
         if self.settings.kafka:
             try:
-                return broker_kind(self.settings.kafka, health.ANSWER_S)
+                return broker_kind(self.settings.kafka, health.ANSWER_S, self.settings.kafka_access())
             except BrokerError:
                 return "kafka"
         return "test" if (Remembered.load(self.home).broker or self.settings.broker) == "test" else "kafka"
@@ -187,6 +187,11 @@ class Stack:
     def _choose_broker(self, progress: Progress) -> str:
         if self.settings.kafka:
             return "elsewhere"
+        if self.settings.kafka_security != "PLAINTEXT":
+            raise SettingError(
+                f"KINESTREAM_KAFKA_SECURITY={self.settings.kafka_security}, and KINESTREAM_KAFKA is empty: the local"
+                " stack's broker is PLAINTEXT; unset it, or name the cluster that it belongs to"
+            )
         if self.settings.broker == "test":
             return "test"
         try:
@@ -216,7 +221,7 @@ class Stack:
         for one in parts[: -len(workers) or None]:
             self._await(one, supervisor, progress, _WHAT.get(memory.broker if one.name == "broker" else one.name, ""))
         found = addresses(self.settings, memory)
-        ensure_topics(found.kafka, self.settings.tenant)
+        ensure_topics(found.kafka, self.settings.tenant, access=self.settings.kafka_access())
         if memory.broker == "kafka":
             bound_topics(found.kafka, self.settings.tenant, disk.retention(memory.broker_bytes))
         self._migrate(found)

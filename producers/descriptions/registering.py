@@ -34,8 +34,7 @@ def register(model: RobotModel, settings: Settings, bootstrap: str, by: str = ""
 
     producer = Producer(
         {
-            **settings.kafka_access(),
-            "bootstrap.servers": bootstrap,
+            **settings.kafka_client(bootstrap),
             "enable.idempotence": True,
             "acks": "all",
             "partitioner": "murmur2_random",

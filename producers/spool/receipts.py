@@ -67,8 +67,7 @@ class Receipts:
     def __init__(self, kafka: str, topic: str, robot_id: str, codec: Codec, settings: Settings) -> None:
         self._topic, self._robot_id, self._codec = topic, robot_id, codec
         self._config = {
-            "bootstrap.servers": kafka,
-            **settings.kafka_access(),
+            **settings.kafka_client(kafka),
             "client.id": "kinestream-robot",
             "group.id": f"kinestream-spool-{robot_id}",  # demanded by librdkafka; nothing joins it
             "enable.auto.commit": False,

@@ -59,12 +59,12 @@ class DeadLetters:
     """The dead letters of a tenant. Every method raises :class:`BrokerError` where the broker is away."""
 
     def __init__(self, settings: Settings, bootstrap: str) -> None:
-        self._bootstrap = bootstrap
+        self._settings, self._bootstrap = settings, bootstrap
         self.topic = topic_name(FRAMES_DLQ, settings.tenant)
 
     def letters(self, choice: Choice, scan: Scan) -> Iterator[tuple[Letter, Any]]:
         """Each letter that is meant, and its message, once: what a worker repeated after a crash is passed over."""
-        reader = TopicReader(self._bootstrap, self.topic, from_start=True)
+        reader = TopicReader(self._settings, self._bootstrap, self.topic, from_start=True)
         try:
             for message in reader.messages(until_end=True):
                 if message is None:
@@ -103,7 +103,7 @@ class DeadLetters:
 
     def at(self, partition: int, offsets: Sequence[int]) -> Iterator[Any]:
         """The messages at these offsets, in the order given; those that retention took away meanwhile are left out."""
-        consumer = Consumer(consumer_config(self._bootstrap, ""))
+        consumer = Consumer(consumer_config(self._settings, self._bootstrap, ""))
         try:
             position = -_NEAR - 1  # nowhere yet
             for offset in offsets:

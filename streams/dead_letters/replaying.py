@@ -52,6 +52,7 @@ class Replayer:
         #: a header is anybody's word: nothing is sent anywhere else. Commands have ids: one sent back twice acts once
         self._allowed = {topic_name(topic, settings.tenant) for topic in (FRAMES, FRAMES_BULK, COMMANDS)}
         self._bootstrap = bootstrap
+        self._client = settings.kafka_client(bootstrap)
 
     def replay(
         self, choice: Choice, *, again: bool = False, dry_run: bool = False, progress: Progress = lambda done, of: None
@@ -146,7 +147,7 @@ class Replayer:
 
     def _config(self) -> dict[str, Any]:
         return {
-            "bootstrap.servers": self._bootstrap,
+            **self._client,
             "enable.idempotence": True,
             "acks": "all",
             # To the partition the key belongs to, wherever the record stood before.

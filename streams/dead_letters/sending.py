@@ -40,7 +40,7 @@ class DeadLetterSender:
 
     def __init__(self, settings: Settings, bootstrap: str) -> None:
         self._topic = topic_name(FRAMES_DLQ, settings.tenant)
-        self._bootstrap = bootstrap
+        self._client = settings.kafka_client(bootstrap)
         self._producer: Any = None
 
     def deliver(self, bag: Bag) -> None:
@@ -90,7 +90,7 @@ class DeadLetterSender:
         if self._producer is None:
             self._producer = confluent_kafka.Producer(
                 {
-                    "bootstrap.servers": self._bootstrap,
+                    **self._client,
                     "enable.idempotence": True,
                     "acks": "all",
                     # As Java clients and the worker's own check have it, a missing key included.

@@ -13,6 +13,7 @@ import time
 from collections import deque
 from collections.abc import AsyncIterator, Coroutine, Iterable, Mapping
 from concurrent.futures import TimeoutError as NotYet
+from types import MappingProxyType
 from typing import Any
 
 from faust.transport import consumer as faust_consumer
@@ -305,6 +306,8 @@ class Transport(driver.Transport):
     default_port = 9092
     #: "go-on" or "stop", when the log starts after the committed offset
     on_log_gap = "go-on"
+    #: how the cluster lets us in, as librdkafka's settings
+    access: Mapping[str, str] = MappingProxyType({})
 
     def on_failure(self, problem: Exception) -> None:
         """Called in Faust's loop with the error after which nothing more is read; an app may replace it."""
@@ -316,7 +319,8 @@ class Transport(driver.Transport):
         return Joining(
             ",".join(f"{one.host or '127.0.0.1'}:{one.port or self.default_port}" for one in self.url),
             conf.id,
-            conf.consumer_group_instance_id,
+            access=self.access,
+            instance_id=conf.consumer_group_instance_id,
             session_s=float(conf.broker_session_timeout),
             max_poll_s=float(conf.broker_max_poll_interval),
             on_log_gap=self.on_log_gap,

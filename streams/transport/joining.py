@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import logging
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Any, Final
 
 from kinestream.schemas.errors import SettingError
@@ -22,6 +23,8 @@ class Joining:
     #: ``host:port,...``
     bootstrap: str
     group: str
+    #: how the cluster lets us in, as librdkafka's settings
+    access: Mapping[str, str] = field(default_factory=dict)
     #: static member id, unique among living processes; None = a dynamic member
     instance_id: str | None = None
     #: seconds without a heartbeat until the broker gives our partitions to others
@@ -52,6 +55,7 @@ class Joining:
         """Settings of a client that only asks: it never joins the group."""
         return {
             "bootstrap.servers": self.bootstrap,
+            **self.access,
             "group.id": self.group,
             "enable.auto.commit": False,
             "allow.auto.create.topics": False,
