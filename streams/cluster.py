@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterable, Mapping
 from typing import Any, Final
 
@@ -13,6 +14,8 @@ from kinestream.schemas.settings import Settings
 
 #: What no waiting cures: a name, a password or a certificate that the cluster does not take, or we not its.
 _REFUSED: Final = frozenset({KafkaError._AUTHENTICATION, KafkaError._SSL, KafkaError.SASL_AUTHENTICATION_FAILED})
+#: Seconds after which we look whether we were refused: librdkafka itself would try on for the whole time.
+_LOOK_S: Final = 1.0
 
 
 class Admin(AdminClient):
@@ -29,16 +32,20 @@ class Admin(AdminClient):
 
         Raises :class:`SettingError` where somebody does, and does not let us in.
         """
-        try:
-            return self.list_topics(topic, timeout=timeout_s)
-        except KafkaException:
-            self.poll(0.1)
-            if self._refusals:
-                raise SettingError(
-                    f"{self._bootstrap} does not let us in ({self._refusals[0]}): set KINESTREAM_KAFKA_SECURITY, "
-                    "_KAFKA_MECHANISM, _KAFKA_USER, _KAFKA_PASSWORD and _KAFKA_CA as its listener wants them"
-                ) from None
-            raise
+        deadline = time.monotonic() + timeout_s
+        while True:
+            left_s = max(deadline - time.monotonic(), 0.0)
+            try:
+                return self.list_topics(topic, timeout=min(left_s, _LOOK_S))
+            except KafkaException:
+                self.poll(0)
+                if self._refusals:
+                    raise SettingError(
+                        f"{self._bootstrap} does not let us in ({self._refusals[0]}): set KINESTREAM_KAFKA_SECURITY, "
+                        "_KAFKA_MECHANISM, _KAFKA_USER, _KAFKA_PASSWORD and _KAFKA_CA as its listener wants them"
+                    ) from None
+                if left_s <= _LOOK_S:
+                    raise
 
     def _heard(self, error: KafkaError) -> None:
         if error.code() in _REFUSED:
