@@ -13,6 +13,7 @@ from kinestream.deploy.local.guard import closed
 from kinestream.deploy.local.jars import cache_folder
 from kinestream.deploy.local.ports import Remembered, lane_of, worker_names
 from kinestream.deploy.local.supervise import Program
+from kinestream.schemas.rulebook import read_overlays
 from kinestream.schemas.settings import PREFIX, Settings
 
 
@@ -117,10 +118,20 @@ def worker_environment(settings: Settings, remembered: Remembered, name: str, ho
         home=home,
         worker_port=remembered.ports[name],
         lane=lane_of(name, remembered, settings),
+        rules=_rules(settings.rules),
         # empty: the worker makes one from host and port, which stay; a name of ours could meet another stack's
         instance_id=settings.instance_id and f"{settings.instance_id}-{name}",
     )
     return {PREFIX + one.name.upper(): str(getattr(seen, one.name)) for one in fields(seen)}
+
+
+def _rules(path: str) -> str:
+    """Where a worker finds them from another folder; a mistake in them is told before a worker starts."""
+    if not path:
+        return ""
+    place = Path(path).expanduser().resolve()
+    read_overlays(place)
+    return str(place)
 
 
 def test_broker_address(home: Path) -> Path:
