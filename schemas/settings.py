@@ -155,6 +155,8 @@ class Settings:
     stall_s: float = 60.0
     #: episodes a worker reads back and hashes again in a minute, while it is not behind; 0 = none
     verify_per_minute: float = 6.0
+    #: days that the journal keeps rows of announced episodes, by the day of their first record; -1 = for ever
+    journal_days: int = 2
     #: session of the group, seconds: after a crash without a restart, others take over when it ends
     session_s: float = 10.0
     #: seconds within which a worker must answer a rebalance; the store may be away for longer

@@ -28,6 +28,7 @@ from kinestream.streams.measuring import MeasuredAnnouncer, MeasuredStore
 from kinestream.streams.model_log import ModelLog
 from kinestream.streams.pages import Pages
 from kinestream.streams.retrying import Retry
+from kinestream.streams.tidying import Tidier
 from kinestream.streams.transport import Fetch, FetchSchema
 from kinestream.streams.verify_background import BackgroundVerifier
 from kinestream.streams.worker import Worker
@@ -246,6 +247,13 @@ async def learning_models() -> None:
     while True:
         await asyncio.sleep(_LEARN_S)
         await guarded("reading the registered robots", worker().learn_models)
+
+
+@app.task
+async def tidying() -> None:
+    """Keep the journal short."""
+    await _started.wait()
+    await Tidier(worker(), settings.journal_days).run()
 
 
 @app.task

@@ -41,6 +41,8 @@ _BLOCK = f"{_OUTLINE}, position, velocity, effort, command, channel_names, chann
 _ASKED: Final = 32
 _FILED: Final = 1_024
 _COMPARED: Final = 8
+#: Episodes in flight above which a journal is not tidied: their ids go into a URL, and there is enough to do.
+_FLYING: Final = 500
 #: Where an episode's blocks are: stored_day, robot_id, episode_id.
 Key = tuple[int, str, str]
 
@@ -149,6 +151,33 @@ class Store:
         rows = self.query(sql, _where(place))
         open_ = [_loaded(row, codec) for row in rows if row["phase"] != b"CLOSED"]
         return open_, [(_journal(row), _loaded(row, codec)) for row in rows if row["phase"] == b"CLOSED"]
+
+    def forget(self, place: Place, days: int, least: int) -> int:
+        """Delete journal rows of a partition that are announced and of more than ``days`` ago; how many, about.
+
+        Only if there are ``least`` of them: their parts are written anew. The newest row stays, for :meth:`term`. It is
+        done some time after this returns; a store that has not the room does it later, or never.
+        """
+        here = "cluster_id = {cluster:String} AND topic = {topic:String} AND `partition` = {partition:UInt16}"
+        old = f"{here} AND stored_day < today() - {days:d}"
+        # First what is the newest, then what is in flight: whatever is written in between is newer than that.
+        (found,) = self.query(
+            f"SELECT max(version) AS newest, countIf(stored_day < today() - {days:d}) AS old FROM journal WHERE {here}",
+            _where(place),
+        )
+        if found["old"] < least:
+            return 0
+        sql = f"SELECT episode_id FROM journal FINAL WHERE {here} AND is_deleted = 0"
+        flying = [row["episode_id"].decode() for row in self.query(sql, _where(place))]
+        if len(flying) > _FLYING:
+            return 0
+        doomed = f"{old} AND version < {{newest:UInt64}} AND episode_id NOT IN {{flying:Array(String)}}"
+        given = {**_where(place), "newest": found["newest"], "flying": flying}
+        (left,) = self.query(f"SELECT count() AS n FROM journal WHERE {doomed}", given)
+        if left["n"] < least:
+            return 0
+        self._client.command(f"ALTER TABLE journal DELETE WHERE {doomed}", parameters=given)
+        return int(left["n"])
 
     def blocks(self, keys: Sequence[Key], only: Iterable[int] = ()) -> list[BlockRow]:
         """Rows of ``frame_blocks`` of these episodes, whole, ascending, the newest of each block."""
