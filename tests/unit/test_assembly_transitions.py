@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from tests.assembling import LIMITS, PLACE, Log, Owner, Take
+from tests.unit.test_assembly_rescore import STRICT
 
 PAGE = (Path(__file__).parents[2] / "docs" / "contract.md").read_text(encoding="utf-8")
 TABLE = PAGE[PAGE.index("| from | what happens | to |") : PAGE.index("**Robots without marks**")]
@@ -83,6 +84,10 @@ class Walk:
                 self.command("WITHDRAW")
             case "a command corrects its labels":
                 self.command("CORRECT", labels={"skill": "pour"})
+            case "a command has it judged by stricter rules":
+                self.command("RESCORE", pins={"rules": STRICT})
+            case "a command is a person's verdict":
+                self.command("REVIEW", verdict="REJECT")
             case "late frames make it whole":
                 self.feed(take.chunk(100, 300))
             case "late frames leave holes":

@@ -58,11 +58,11 @@ def test_lag_is_what_was_not_handed_on_and_the_age_of_what_was() -> None:
 @pytest.mark.parametrize("instance_id", ["", "  "])
 def test_an_empty_static_id_is_refused(instance_id: str) -> None:
     with pytest.raises(SettingError, match="KINESTREAM_INSTANCE_ID"):
-        Joining("127.0.0.1:1", "g", instance_id)
+        Joining("127.0.0.1:1", "g", instance_id=instance_id)
 
 
 def test_the_poll_interval_is_never_below_the_session() -> None:
-    member = Joining("127.0.0.1:1", "g", "a", session_s=60, max_poll_s=10).member()
+    member = Joining("127.0.0.1:1", "g", instance_id="a", session_s=60, max_poll_s=10).member()
     assert member["max.poll.interval.ms"] == member["session.timeout.ms"] == 60_000
 
 
