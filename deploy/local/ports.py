@@ -8,6 +8,7 @@ from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
 from typing import Final
 
+from kinestream.deploy.local.claims import claim
 from kinestream.deploy.local.process import free_port, port_is_free
 from kinestream.schemas.errors import StackError
 from kinestream.schemas.settings import Settings
@@ -90,18 +91,19 @@ def is_worker(name: str) -> bool:
 def choose_ports(remembered: Remembered, names: list[str], settings: Settings) -> Remembered:
     """Give every service a port: the pinned one, else the last one, else the preferred one, else a free one.
 
-    Nothing of the stack may be running. Raises :class:`StackError` when a pinned port is taken.
+    Nothing of the stack may be running. A stack that starts at the same moment gets others.
+    Raises :class:`StackError` when a pinned port is taken.
     """
     ports: dict[str, int] = {}
     for name in names:
         pinned = _pinned(name, settings)
-        if pinned and not port_is_free(pinned):
+        if pinned and not _usable(pinned):
             setting = f"KINESTREAM_{_PINS[name].upper()}"
             raise StackError(
                 f"{setting}={pinned}: the port is in use on 127.0.0.1; stop what listens there or change it"
             )
         wishes = [pinned] if pinned else [remembered.ports.get(name, 0), _preferred(name)]
-        usable = (port for port in wishes if port and port not in ports.values() and port_is_free(port))
+        usable = (port for port in wishes if port and port not in ports.values() and _usable(port))
         ports[name] = next(usable, 0) or free_port()
     return replace(remembered, ports={**remembered.ports, **ports})
 
@@ -111,6 +113,10 @@ def port_plan(settings: Settings) -> dict[str, tuple[int, bool, bool]]:
     pins = {name: _pinned(name, settings) for name in PREFERRED}
     wanted = {name: pins[name] or port for name, port in PREFERRED.items()}
     return {name: (port, bool(pins[name]), port_is_free(port)) for name, port in wanted.items()}
+
+
+def _usable(port: int) -> bool:
+    return claim(port) and port_is_free(port)
 
 
 def _pinned(name: str, settings: Settings) -> int:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import socket
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -43,6 +45,15 @@ def test_a_pinned_port_is_taken_or_refused(stranger: int) -> None:
     assert choose_ports(Remembered(), ["store"], Settings(store_port=free)).ports == {"store": free}
     with pytest.raises(StackError, match=f"KINESTREAM_KAFKA_PORT={stranger}: the port is in use"):
         choose_ports(Remembered(), ["broker"], Settings(kafka_port=stranger))
+
+
+def test_a_stack_that_starts_at_the_same_moment_gets_another_port() -> None:
+    wish = Remembered(ports={"store": process.free_port()})
+    ours = choose_ports(wish, ["store"], Settings()).ports["store"]
+    assert ours == choose_ports(wish, ["store"], Settings()).ports["store"] == wish.ports["store"]
+    other = f"from kinestream.deploy.local.claims import claim; print(claim({ours}))"
+    said = subprocess.run([sys.executable, "-c", other], capture_output=True, text=True, check=True, timeout=60)
+    assert said.stdout.strip() == "False"
 
 
 def test_workers_keep_their_names_when_their_number_changes() -> None:
