@@ -15,7 +15,7 @@ from typing import Final
 
 from kinestream.deploy.bench.site import Progress, Site, environment
 from kinestream.deploy.bench.upload import TAKE
-from kinestream.deploy.demo.floor import FleetProcess
+from kinestream.deploy.demo.floor import FleetProcess, shift_of
 from kinestream.deploy.demo.listening import Listener
 from kinestream.deploy.demo.measurement import Latency, first_read
 from kinestream.deploy.local import process
@@ -81,7 +81,7 @@ def measure_lanes(place: Site, robots: int, seconds: float, frames: int, progres
 
 @contextmanager
 def _started(place: Site, robots: int, seconds: float) -> Iterator[FleetProcess]:
-    fleet = FleetProcess(place.stack.home, environment(place.settings), robots, seconds)
+    fleet = FleetProcess(place.stack.home, environment(place.settings), shift_of(robots, seconds))
     try:
         yield fleet
     finally:

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
+from kinestream.deploy.cli.faults import faults
+
 if TYPE_CHECKING:
     from kinestream.deploy.bench.peers import Peer
     from kinestream.deploy.bench.worker import WorkerFigures
@@ -25,7 +27,7 @@ FLOOR_EVENT_MS = 500
 def register(app: typer.Typer) -> None:
     """Add the commands."""
     group = typer.Typer(help="Measure, each figure beside its peer in the same run.", no_args_is_help=True)
-    for command in (codec, judge, files, spool, worker, recovery, memory, lanes, twins):
+    for command in (codec, judge, files, spool, worker, recovery, memory, lanes, twins, faults):
         group.command()(command)
     app.add_typer(group, name="bench")
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from kinestream.deploy.demo.published import Published, ReportReader
@@ -15,10 +15,17 @@ from kinestream.deploy.local import process
 _FAULT_SHARE = 0.15
 
 
+def shift_of(robots: int, seconds: float) -> tuple[str, ...]:
+    """A demonstration: so many robots begin takes for so long, some of them with a fault."""
+    share = min(max(_FAULT_SHARE, 1 / robots), 0.5)  # a small floor has a fault in each round, too
+    return ("--robots", str(robots), "--seconds", f"{seconds:g}", "--faults", f"shown:{share:g}")
+
+
 class FleetProcess:
     """``python -m kinestream.producers.fleet``, tied to the calling thread."""
 
-    def __init__(self, home: Path, environment: Mapping[str, str], robots: int, seconds: float) -> None:
+    def __init__(self, home: Path, environment: Mapping[str, str], shift: Sequence[str]) -> None:
+        """``shift``: what it is asked to do, as of :func:`shift_of`."""
         self.published = Published()
         self._log = home / "logs" / "fleet.log"
         report = home / "fleet.jsonl"
@@ -26,8 +33,6 @@ class FleetProcess:
         self._report = ReportReader(report)
         module = [sys.executable, "-m", "kinestream.producers.fleet"]
         spec = home / "run" / "fleet.json"
-        share = min(max(_FAULT_SHARE, 1 / robots), 0.5)  # a small floor has a fault in each round, too
-        shift = ("--robots", str(robots), "--seconds", f"{seconds:g}", "--faults", f"shown:{share:g}")
         process.write_spec(spec, [*module, *shift, "--report", str(report)], environment)
         with self._log.open("wb") as log:
             self._process = subprocess.Popen(
@@ -43,6 +48,11 @@ class FleetProcess:
     def pid(self) -> int:
         """Process id."""
         return self._process.pid
+
+    @property
+    def report(self) -> Path:
+        """Its JSON lines."""
+        return self._report.path
 
     def read(self) -> None:
         """Bring ``published`` up to date."""

@@ -72,14 +72,14 @@ class ReportReader:
     """Follows a report while it is written; half a line is left for the next call."""
 
     def __init__(self, path: Path) -> None:
-        self._path = path
+        self.path = path
         self._position = 0
 
     def read(self, published: Published) -> None:
         """Add to ``published`` what was written since the last call."""
-        if not self._path.exists():
+        if not self.path.exists():
             return
-        with self._path.open("rb") as report:
+        with self.path.open("rb") as report:
             report.seek(self._position)
             for line in report:
                 if not line.endswith(b"\n"):

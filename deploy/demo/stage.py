@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, fields, replace
 
-from kinestream.deploy.demo.floor import FleetProcess
+from kinestream.deploy.demo.floor import FleetProcess, shift_of
 from kinestream.deploy.demo.listening import Listener
 from kinestream.deploy.demo.stored import FindingsWatcher, Reader
 from kinestream.deploy.local.ports import Remembered, worker_names
@@ -46,7 +46,7 @@ class Stage:
         """Start the robots; they end with the stage at the latest."""
         seen = replace(self.settings, kafka=self.services.kafka, registry=self.services.registry)
         environment = {PREFIX + one.name.upper(): str(getattr(seen, one.name)) for one in fields(seen)}
-        fleet = FleetProcess(self.settings.home, environment, robots, seconds)
+        fleet = FleetProcess(self.settings.home, environment, shift_of(robots, seconds))
         self._stops.callback(fleet.stop)
         return fleet
 

@@ -15,50 +15,60 @@ from kinestream.schemas.errors import ContractError
 
 MODES: Final = ("single", "systemic")
 RATE_HZ: Final = 100.0
-#: Lengths of a take and of the pause after it, s; of one with a stop, half of it.
-TAKE, PAUSE = (5.2, 6.4), (0.3, 0.8)
+#: Robots that share the takes of one fault and mode, so that a run is short and the floor is full.
+TEAM: Final = 2
+#: Lengths of a take, of the pause after it and of the one before the first, s.
+TAKE, PAUSE, BEGIN = (5.2, 6.4), (0.3, 0.8), (0.0, 6.0)
 #: Other motions that are tried where one has no room for a fault.
 _TRIES: Final = 20
 
 
 @dataclass(frozen=True, slots=True)
 class Cell:
-    """What one robot shows."""
+    """What a team of robots shows."""
 
     mode: str
     fault: str
 
 
 class MatrixFloor(Floor):
-    """A robot for each fault and mode, over ``models`` in turn, each with ``episodes`` takes; the seed fixes all.
+    """A team of robots for each fault and mode, over ``models`` in turn; together they do ``episodes`` takes.
 
-    A robot that repeats a take begins with the one it repeats, so it does one more.
+    Single: one take of the team has the fault. Systemic: every one. A robot that repeats takes begins with the one it
+    repeats, and does one more. The seed fixes everything.
     """
 
     def __init__(self, *, seed: int, models: Sequence[str] = MODELS, episodes: int = 20) -> None:
+        if episodes < TEAM or episodes % TEAM:
+            raise ContractError(f"{episodes} takes a fault: give a multiple of {TEAM}")
         self.cells = tuple(Cell(mode, fault) for fault in KINDS for mode in MODES)
-        self.episodes = episodes
-        if episodes < 1:
-            raise ContractError(f"{episodes} takes a robot: at least one is needed")
-        super().__init__(len(self.cells), rate_hz=RATE_HZ, seed=seed, models=models)
+        self._each = episodes // TEAM
+        super().__init__(len(self.cells) * TEAM, rate_hz=RATE_HZ, seed=seed, models=models)
+
+    def cell(self, post: Post) -> Cell:
+        """What a robot helps to show."""
+        return self.cells[post.index // TEAM]
 
     def takes(self, post: Post) -> int:
         """As many as each robot does."""
-        return self.episodes + (self.cells[post.index].fault == "duplicate")
+        return self._each + self._original(post)
+
+    def _original(self, post: Post) -> int:
+        return int(self.cell(post).fault == "duplicate")
 
     def fault_of(self, post: Post, number: int) -> str:
         """In every take, or in the one the seed names; a take that is repeated later has none."""
-        cell = self.cells[post.index]
-        first = int(cell.fault == "duplicate")
+        cell, member = self.cell(post), post.index % TEAM
+        place = number - self._original(post)
         if cell.mode == "systemic":
-            return cell.fault if number >= first else ""
-        chosen = int(np.random.default_rng([self.seed, post.index, 1_000_003]).integers(self.episodes)) + first
-        return cell.fault if number == chosen else ""
+            return cell.fault if place >= 0 else ""
+        chosen = int(np.random.default_rng([self.seed, post.index // TEAM, 1_000_003]).integers(self._each * TEAM))
+        return cell.fault if (place, member) == divmod(chosen, TEAM) else ""
 
     def order(self, post: Post, number: int) -> Order:
         """The robot's ``number``-th take, from 0; raises :class:`ContractError` where its model leaves no room."""
         rng = np.random.default_rng([self.seed, post.index, number])
-        name, pause_s = self.fault_of(post, number), float(rng.uniform(*PAUSE))
+        name, pause_s = self.fault_of(post, number), float(rng.uniform(*(PAUSE if number else BEGIN)))
         skill, area, operator = self.labels(rng, post)
         if name == "duplicate":
             take = self.order(post, number - 1).take
@@ -67,8 +77,10 @@ class MatrixFloor(Floor):
         return Order(skill, area, operator, pause_s, take, fault)
 
     def _made(self, rng: np.random.Generator, post: Post, name: str) -> tuple[Take, Fault | None]:
+        share = 0.5 if name == "half_idle" else 1.0
         for _ in range(_TRIES):
-            take, fault = make_take(rng, post.model, rng.uniform(*TAKE), self.rate_hz, name, post.sensors)
+            seconds = share * float(rng.uniform(*TAKE))
+            take, fault = make_take(rng, post.model, seconds, self.rate_hz, name, post.sensors)
             if fault is not None or not name:
                 return take, fault
         raise ContractError(
