@@ -15,8 +15,6 @@ from kinestream.schemas.errors import ContractError
 
 MODES: Final = ("single", "systemic")
 RATE_HZ: Final = 100.0
-#: Robots that share the takes of one fault and mode, so that a run is short and the floor is full.
-TEAM: Final = 2
 #: Lengths of a take, of the pause after it and of the one before the first, s.
 TAKE, PAUSE, BEGIN = (5.2, 6.4), (0.3, 0.8), (0.0, 6.0)
 #: Other motions that are tried where one has no room for a fault.
@@ -25,45 +23,44 @@ _TRIES: Final = 20
 
 @dataclass(frozen=True, slots=True)
 class Cell:
-    """What a team of robots shows."""
+    """What one robot shows."""
 
     mode: str
     fault: str
 
 
 class MatrixFloor(Floor):
-    """A team of robots for each fault and mode, over ``models`` in turn; together they do ``episodes`` takes.
+    """A robot for each fault and mode, over ``models`` in turn; each does ``episodes`` takes.
 
-    Single: one take of the team has the fault. Systemic: every one. A robot that repeats takes begins with the one it
+    Single: one of its takes has the fault. Systemic: every one. A robot that repeats takes begins with the one it
     repeats, and does one more. The seed fixes everything.
     """
 
     def __init__(self, *, seed: int, models: Sequence[str] = MODELS, episodes: int = 20) -> None:
-        if episodes < TEAM or episodes % TEAM:
-            raise ContractError(f"{episodes} takes a fault: give a multiple of {TEAM}")
+        if episodes < 1:
+            raise ContractError(f"{episodes} takes a fault and mode: give at least one")
         self.cells = tuple(Cell(mode, fault) for fault in KINDS for mode in MODES)
-        self._each = episodes // TEAM
-        super().__init__(len(self.cells) * TEAM, rate_hz=RATE_HZ, seed=seed, models=models)
+        self._episodes = episodes
+        super().__init__(len(self.cells), rate_hz=RATE_HZ, seed=seed, models=models)
 
     def cell(self, post: Post) -> Cell:
-        """What a robot helps to show."""
-        return self.cells[post.index // TEAM]
+        """What a robot shows."""
+        return self.cells[post.index]
 
     def takes(self, post: Post) -> int:
         """As many as each robot does."""
-        return self._each + self._original(post)
+        return self._episodes + self._original(post)
 
     def _original(self, post: Post) -> int:
         return int(self.cell(post).fault == "duplicate")
 
     def fault_of(self, post: Post, number: int) -> str:
         """In every take, or in the one the seed names; a take that is repeated later has none."""
-        cell, member = self.cell(post), post.index % TEAM
-        place = number - self._original(post)
+        cell, place = self.cell(post), number - self._original(post)
         if cell.mode == "systemic":
             return cell.fault if place >= 0 else ""
-        chosen = int(np.random.default_rng([self.seed, post.index // TEAM, 1_000_003]).integers(self._each * TEAM))
-        return cell.fault if (place, member) == divmod(chosen, TEAM) else ""
+        chosen = int(np.random.default_rng([self.seed, post.index, 1_000_003]).integers(self._episodes))
+        return cell.fault if place == chosen else ""
 
     def order(self, post: Post, number: int) -> Order:
         """The robot's ``number``-th take, from 0; raises :class:`ContractError` where its model leaves no room."""

@@ -87,7 +87,10 @@ class Frozen(Family):
         # a flicker before the last move is no part of the run that is open
         moves_later = np.logical_or.accumulate(moved[::-1], axis=0)[::-1]
         close = np.flatnonzero(doubtful | np.logical_and(flickers, ~moves_later).any(axis=0)).tolist()
-        found = [self._closely(batch, j, moved[:, j], way[:, j], bool(doubtful[j])) for j in close]
+        found = [
+            (self._closely if doubtful[j] else self._open_run)(batch, j, moved[:, j], way[:, j], float(steps[j]) / 2)
+            for j in close
+        ]
         self._go_on(batch, moved, way, total)
         for j, (start, other, since) in zip(close, found, strict=True):
             self._seq[j], self._t[j], self._path[j] = start
@@ -102,7 +105,9 @@ class Frozen(Family):
         first = np.where(moved.any(axis=0), moved.argmax(axis=0), batch.n)
         long: Mask = stamps[first] - self._t >= self._ns
         if stamps[-1] - stamps[0] >= self._ns:
-            still = batch.n - np.add.reduce(moved, axis=0, dtype=np.int64)
+            # frames since the last move, at most
+            last = np.maximum.accumulate(np.where(moved, _PLACES[: batch.n], -1), axis=0)
+            still = np.maximum.reduce(_PLACES[: batch.n] - last, axis=0).astype(np.int64)
             long |= (still + 1) * int(batch.period_ns.max()) >= self._ns
         return long
 
@@ -119,32 +124,53 @@ class Frozen(Family):
         for j in [j for j in self._two if ran[j]]:
             del self._two[j]
 
-    def _closely(self, batch: Batch, j: int, moved: Mask, way: Floats, record: bool) -> tuple[_Mark, float, _Mark]:
-        """One joint's runs, those behind its last move alone where none can be long: the open one's first frame, the
-        value that is not the last (NaN = it holds one), and since when the last is.
-        """
+    def _before(self, j: int) -> tuple[_Mark, float, _Mark]:
+        """The run that is open: its first frame, the value that is not the last (NaN: it holds one), since when is."""
+        start = _Mark(int(self._seq[j]), int(self._t[j]), float(self._path[j]))
+        return (start, *self._two.get(j, (NONE, start)))
+
+    def _open_run(self, batch: Batch, j: int, moved: Mask, way: Floats, near: float) -> tuple[_Mark, float, _Mark]:
+        """As :meth:`_closely` where no run can be long: read backwards, for a third value is as a rule not far."""
+        position = batch.channel("position")
+        assert position is not None  # asked before
+        values, paths = position[:, j], np.cumsum(way)
+        last, other, since = float(values[-1]), NONE, None
+        for k in np.flatnonzero((batch.step[:, j] != 0.0) | moved)[::-1].tolist():
+            here = _Mark(int(batch.seq[k]), int(batch.frames.t_ns[k]), float(self._total[j] + paths[k]))
+            since = since or here
+            if moved[k]:
+                return here, other, since
+            value = float(values[k])
+            if other != other:
+                other = value
+            elif abs(value - last) > near and abs(value - other) > near:
+                return here, other, since
+        start, earlier, since_then = self._before(j)
+        if since is None:
+            return start, earlier, since_then
+        third = earlier == earlier and abs(earlier - last) > near and abs(earlier - other) > near
+        return since_then if third else start, other, since
+
+    def _closely(self, batch: Batch, j: int, moved: Mask, way: Floats, near: float) -> tuple[_Mark, float, _Mark]:
+        """Record a joint's runs; the open one's first frame, its value that is not the last, since when the last is."""
         position, stamps = batch.channel("position"), batch.frames.t_ns
         assert position is not None  # asked before
-        values, near = position[:, j], float(np.nan_to_num(self._spikes.resolution[j])) / 2
+        values = position[:, j]
         paths = np.concatenate(([0.0], np.cumsum(way))) + self._total[j]
         changes = np.flatnonzero((batch.step[:, j] != 0.0) | moved)
-        if not record and moved.any():
-            changes = changes[changes >= batch.n - 1 - int(moved[::-1].argmax())]
-        start = _Mark(int(self._seq[j]), int(self._t[j]), float(self._path[j]))
-        other, since = self._two.get(j, (NONE, start))
+        start, other, since = self._before(j)
         for k in changes.tolist():
             here = _Mark(int(batch.seq[k]), int(stamps[k]), float(paths[k + 1]))
-            if record:
+            third = other == other and abs(values[k + 1] - other) > near
+            if moved[k] or third:
                 self._record(j, start, int(batch.t[k]), float(paths[k]))
             if moved[k]:
                 start, other = here, NONE
             else:
-                if other == other and abs(values[k + 1] - other) > near:
-                    start = since  # a third value: what came before the last is no part of it
-                other = float(values[k])
+                # what came before the last value is no part of a run with a third
+                start, other = since if third else start, float(values[k])
             since = here
-        if record:
-            self._record(j, start, int(stamps[-1]), float(paths[-1]))
+        self._record(j, start, int(stamps[-1]), float(paths[-1]))
         return start, other, since
 
     def _record(self, j: int, start: _Mark, last_t: int, path: float) -> None:
