@@ -99,7 +99,16 @@ def measure_faults(place: Site, seed: int, models: Sequence[str], episodes: int,
         listener.start()
         watcher.start()
         progress(f"{len(floor.posts)} robots, {sum(floor.takes(post) for post in floor.posts)} takes")
-        shift = ("--matrix", str(episodes), "--seed", str(seed), "--models", ",".join(models))
+        shift = (
+            "--matrix",
+            str(episodes),
+            "--seconds",
+            f"{_SHIFT_S:g}",
+            "--seed",
+            str(seed),
+            "--models",
+            ",".join(models),
+        )
         with _at_work(place, place.settings, shift) as fleet:
             _finish(fleet)
             lines = _lines(fleet.report)

@@ -114,12 +114,12 @@ def _caught(name: str, takes: Sequence[Sent], of_take: Mapping[str, Sequence[See
     delays += late
     metrics = Counter(seen.metric for _, seen in first)
     joint = first[0][1].joint if first else ""
-    right = (bool(first) or None) and all(seen.joint == take.fault.joint for take, seen in first if take.fault)
+    right = bool(first) and all(seen.joint == take.fault.joint for take, seen in first if take.fault)
     return Caught(
         caught=bool(takes) and len(first) == len(takes),
         metric=metrics.most_common(1)[0][0] if metrics else "",
         joint=joint,
-        right_joint=bool(right) if KINDS[name].of_joint else None,
+        right_joint=right if KINDS[name].of_joint else None,
         delay_ms=round(max(late) / 1e6, 1) if late else None,
         found=len(first),
         live=sum(seen.seen_ns < take.ended_ns + _READABLE_NS for take, seen in first),

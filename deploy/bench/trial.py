@@ -53,8 +53,9 @@ def decidable(body: Body, take: Take, fault: Fault, rate_hz: float) -> int | Non
     """
     if fault.name in _NOT_OF_FRAMES:
         return fault.decisive_seq
-    coarse, before = judge_of(body, rate_hz), 0
-    for end in range(_STRIDE, len(take) + _STRIDE, _STRIDE):
+    coarse, before = judge_of(body, rate_hz), fault.seq // _STRIDE * _STRIDE
+    coarse.advance(frames_of(take, 0, before))
+    for end in range(before + _STRIDE, len(take) + _STRIDE, _STRIDE):
         if _known(coarse, frames_of(take, before, end), fault):
             fine = judge_of(body, rate_hz)
             fine.advance(frames_of(take, 0, before))

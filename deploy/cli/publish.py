@@ -65,7 +65,7 @@ def publish(
     choices = choices_of(model, joints, rate, unit, topic, split, calibration)
     for path in paths:  # a path that cannot be read is told before a broker that is away
         open_recording(path, choices=choices)
-    kafka = _broker(settings)
+    kafka = broker_for(settings)
     with _progress_bar() as on_progress:
         report = replay(
             paths,
@@ -102,7 +102,7 @@ def choices_of(
     return Choices(model, names, rate, unit, topic, split, str(calibration) if calibration else "")
 
 
-def _broker(settings: Settings) -> str:
+def broker_for(settings: Settings) -> str:
     """A broker that has the tenant's topics; raises :class:`SettingError` where none is named."""
     from kinestream.deploy.local.stack import Stack
     from kinestream.deploy.topics import ensure_topics

@@ -16,7 +16,7 @@ from kinestream.schemas.errors import ContractError
 MODES: Final = ("single", "systemic")
 RATE_HZ: Final = 100.0
 #: Lengths of a take, of the pause after it and of the one before the first, s.
-TAKE, PAUSE, BEGIN = (5.2, 6.4), (0.3, 0.8), (0.0, 6.0)
+TAKE, PAUSE, BEGIN = (4.0, 5.0), (0.3, 0.8), (0.0, 5.0)
 #: Other motions that are tried where one has no room for a fault.
 _TRIES: Final = 20
 
@@ -32,8 +32,8 @@ class Cell:
 class MatrixFloor(Floor):
     """A robot for each fault and mode, over ``models`` in turn; each does ``episodes`` takes.
 
-    Single: one of its takes has the fault. Systemic: every one. A robot that repeats takes begins with the one it
-    repeats, and does one more. The seed fixes everything.
+    Single: one of its takes has the fault. Systemic: every one; these robots begin about when the others have done
+    theirs. A robot that repeats takes begins with the one it repeats, and does one more. The seed fixes everything.
     """
 
     def __init__(self, *, seed: int, models: Sequence[str] = MODELS, episodes: int = 20) -> None:
@@ -66,6 +66,8 @@ class MatrixFloor(Floor):
         """The robot's ``number``-th take, from 0; raises :class:`ContractError` where its model leaves no room."""
         rng = np.random.default_rng([self.seed, post.index, number])
         name, pause_s = self.fault_of(post, number), float(rng.uniform(*(PAUSE if number else BEGIN)))
+        if not number and self.cell(post).mode == "systemic":
+            pause_s += self._episodes * (sum(TAKE) + sum(PAUSE)) / 2
         skill, area, operator = self.labels(rng, post)
         if name == "duplicate":
             take = self.order(post, number - 1).take

@@ -34,6 +34,11 @@ class Summary:
     cpu_seconds: float
     undelivered: list[str]
 
+    @property
+    def cpu_share(self) -> float:
+        """Of one core, over the whole run."""
+        return round(self.cpu_seconds / self.seconds, 3) if self.seconds > 0 else 0.0
+
 
 class Report:
     """Writes the events of a run to ``out`` and counts them."""

@@ -165,9 +165,7 @@ class EpisodeJudge:
             found += self._jumps.findings(context, span)
         if self._board is None:
             return found
-        # a jump is a spike to its neighbours: one fault, one finding
-        jumps = {finding.joint for finding in found if finding.metric == "I8"}
-        further = [f for f in self._board.findings(span, live) if f.metric != "I9" or f.joint not in jumps]
+        further = self._board.findings(span, live)
         return found + [replace(finding, value=settled(finding.value)) for finding in further]
 
     @property

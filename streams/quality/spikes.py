@@ -20,7 +20,8 @@ class Spikes(Family):
     """I9 spike: |q_(k-1) - (q_k + q_(k-2))/2| (QARTOD's spike test), rad; I10 resolution: least nonzero |dq|, rad.
 
     I9 SUSPECT above 1/2 amax D^2 + 3 LSB, amax = vmax / 0.05 s (ours), LSB the resolution so far; both with the
-    stamps' own spacing and with equal spacing, so that an uneven stamp is no spike. Needs vmax. I10 SUSPECT, as
+    stamps' own spacing and with equal spacing, so that an uneven stamp is no spike; a step that is a jump (I8) makes no
+    spike of its neighbours: one fault, one finding. Needs vmax. I10 SUSPECT, as
     information only, above 2 pi / 2^12 (a 12-bit encoder; ours) once a joint made 100 steps.
     """
 
@@ -32,6 +33,10 @@ class Spikes(Family):
         speed = known_limit(context.velocity, context)
         self.known = ~np.isnan(speed)
         self.acceleration = np.where(self.known, speed / rules.spike_reach_s, np.inf)
+        # a step beyond this, of at least half a period, is I8's
+        self._fastest = np.where(self.known, speed * rules.jump_suspect, np.inf) * (1 + SLACK)
+        rate = context.nominal_rate_hz
+        self._least_s = rules.jump_least_period / rate if rate > 0 else 0.0
         self._least_acceleration = float(self.acceleration.min(initial=np.inf))
         self._least = np.full(width, _NONE, np.uint64)
         # the last step of the batch before, its validity and period
@@ -80,7 +85,8 @@ class Spikes(Family):
         timed = np.abs(step[1:] * length[:-1] - step[:-1] * length[1:]) / (length[1:] + length[:-1])
         off = np.minimum(plain, timed)
         allowed = self.acceleration[j] / 2 * longer**2 + self.rules.spike_steps * self._resolution(j, step[1:])
-        at = np.flatnonzero((off > allowed * (1 + SLACK)) & pairs)
+        jumps = np.abs(step) > self._fastest[j] * np.maximum(length, self._least_s)
+        at = np.flatnonzero((off > allowed * (1 + SLACK)) & pairs & ~(jumps[1:] | jumps[:-1]))
         if len(at):
             # the sample that stands out is the one before
             first = (int(batch.seq[at[0]]) - 1, int(batch.t[at[0]]))
