@@ -7,6 +7,7 @@ frame comes). Marks made before are held until then.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from functools import cache
 from importlib.metadata import version
 from types import TracebackType
 from typing import Any, Final
@@ -235,7 +236,7 @@ class Episode:
             "clock_offset_s": None,
             "marks": True,
             "conversions": labels["conversions"] + conversions,
-            "sdk": f"kinestream/{version('kinestream')}",
+            "sdk": _sdk(),
         }
 
     def _send_marks(self) -> None:
@@ -259,6 +260,12 @@ class Episode:
             "restorable": self.restorable,
         }
         self._link.outlet.put(self._link.codec.encode("EpisodeEnd", end), self.ledger, wait=False)
+
+
+@cache
+def _sdk() -> str:
+    # looked up once: reading the package's metadata costs more than sending a second of frames
+    return f"kinestream/{version('kinestream')}"
 
 
 def _take_slabs(chunker: Chunker, stamps: Int64, arrays: list[NDArray[Any]]) -> None:
