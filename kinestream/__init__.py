@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from kinestream.producers.episode import Episode
+    from kinestream.producers.findings import RobotFinding
     from kinestream.producers.robot import Robot
     from kinestream.schemas.errors import ContractError, DeliveryError, KinestreamError, LayoutError
     from kinestream.schemas.layout import Channel
@@ -26,6 +27,7 @@ _HOMES = {
     "KinestreamError": "kinestream.schemas.errors",
     "LayoutError": "kinestream.schemas.errors",
     "Robot": "kinestream.producers.robot",
+    "RobotFinding": "kinestream.producers.findings",
     "Settings": "kinestream.schemas.settings",
     "Subscription": "kinestream.streams.subscription",
 }
@@ -39,6 +41,7 @@ __all__ = [
     "KinestreamError",
     "LayoutError",
     "Robot",
+    "RobotFinding",
     "Settings",
     "Subscription",
 ]

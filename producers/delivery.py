@@ -43,6 +43,8 @@ class Ledger:
     acked_frames: int = 0
     #: frames that will not be lost: acknowledged, or, with a spool, kept on disk
     promised: int = 0
+    #: stamp of the first frame
+    started_at_ns: int = 0
 
     @property
     def whole(self) -> bool:

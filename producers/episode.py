@@ -214,6 +214,7 @@ class Episode:
         ]
         start = link.codec.encode("EpisodeStart", self._start(layout, t_ns, conversions))
         chunker = Chunker(layout, capacity, link.codec, link.outlet, self.ledger)
+        self.ledger.started_at_ns = t_ns
         link.outlet.put(start, self.ledger, wait=wait)
         self._intake.fix(values)
         self._chunker = chunker

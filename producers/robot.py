@@ -9,12 +9,14 @@ import time
 import uuid
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 from types import TracebackType
 from typing import Final, Literal, Unpack
 
 from kinestream.producers.delivery import Delivery, Ledger
 from kinestream.producers.episode import Episode
+from kinestream.producers.findings import FindingsReader, OnFinding
 from kinestream.producers.intake import ChannelLike, declared_channels
 from kinestream.producers.labels import EpisodeLabels, Labels
 from kinestream.producers.link import Link, Outlet
@@ -22,7 +24,7 @@ from kinestream.producers.spool.outlet import SpooledDelivery
 from kinestream.producers.spool.places import spool_folder
 from kinestream.producers.spool.store import Owner, Spool
 from kinestream.producers.status import robot_status
-from kinestream.schemas.catalogue import FRAMES, FRAMES_BULK, topic_name
+from kinestream.schemas.catalogue import FINDINGS, FRAMES, FRAMES_BULK, topic_name
 from kinestream.schemas.codec import Codec
 from kinestream.schemas.errors import (
     ContractError,
@@ -112,6 +114,10 @@ class Robot:
             chunk_bytes=settings.chunk_bytes,
         )
         self._rate_hz = rate_hz
+        self._findings: FindingsReader | None = None
+        self._make_findings = partial(
+            FindingsReader, broker, topic_name(FINDINGS, settings.tenant), robot_id, settings=settings
+        )
         self._unsent: dict[str, Ledger] = {}
         self._status_ledger = Ledger()
         self._status_every_s = settings.status_interval_s
@@ -171,7 +177,26 @@ class Robot:
             labels.setdefault("nominal_rate_hz", self._rate_hz)
             self._episode = Episode(self._link, self._number, Labels(**labels), self._on_end)
             self._number += 1
+            if self._findings:
+                self._findings.watch(self._episode.ledger)
             return self._episode
+
+    def on_finding(self, callback: OnFinding) -> None:
+        """Call ``callback(RobotFinding)`` with what the hub finds in this robot's takes, within 2 s while recording.
+
+        Of the take under way and those after it, until the robot is closed; on a thread of the SDK's, one call at a
+        time. A finding is RAISED, perhaps UPDATED and CLEARED while the take is recorded (``provisional``), then RAISED
+        as it stands finally, or CLEARED. What the callback raises is logged once. While the broker is away nothing
+        comes, and then by itself. Raises :class:`ContractError` for a second callback or a closed robot.
+        """
+        with self._link.lock:
+            if self._closed.is_set():
+                raise ContractError(f"robot {self.robot_id} is closed: make a new Robot")
+            if self._findings is not None:
+                raise ContractError(f"robot {self.robot_id} has a callback for findings: let that one call others")
+            self._findings = self._make_findings(callback)
+            if self._episode is not None:
+                self._findings.watch(self._episode.ledger)
 
     def flush(self, timeout: float = 30.0) -> None:
         """Send what is held and wait until the broker has all of it; ``timeout`` in s.
@@ -210,6 +235,8 @@ class Robot:
             finally:
                 self._stop.set()
                 self._thread.join()
+                if self._findings:
+                    self._findings.close()
 
     def __enter__(self) -> Robot:
         return self

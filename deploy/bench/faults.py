@@ -94,7 +94,7 @@ def measure_faults(place: Site, seed: int, models: Sequence[str], episodes: int,
     progress("warming up")
     with _at_work(place, place.settings, _WARM) as warm:
         _finish(warm)
-    listener, watcher = Listener(place.settings.kafka, place.settings.tenant), Watcher(place.settings)
+    listener, watcher = Listener(place.settings, place.settings.kafka), Watcher(place.settings)
     try:
         listener.start()
         watcher.start()

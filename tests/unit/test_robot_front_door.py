@@ -18,6 +18,7 @@ NAMES = [
     "KinestreamError",
     "LayoutError",
     "Robot",
+    "RobotFinding",
     "Settings",
     "Subscription",
 ]
