@@ -70,9 +70,18 @@ class Hub:
 
     def say(self, episode_id: str, version: int, metric: str = "I1", robot_id: str = "r1", **more: Any) -> None:
         value = {
-            **{"finding_id": f"{episode_id}-{metric}", "tenant": "hub", "robot_id": robot_id, "model_id": "m1"},
-            **{"provisional": True, "episode_id": episode_id, "metric": metric, "rule_version": "r"},
-            **{"first_seq": 0, "last_seq": 9, "t_start_ns": 1_000_000_000, "t_end_ns": 3_500_000_000},
+            "finding_id": f"{episode_id}-{metric}",
+            "tenant": "hub",
+            "robot_id": robot_id,
+            "model_id": "m1",
+            "provisional": True,
+            "episode_id": episode_id,
+            "metric": metric,
+            "rule_version": "r",
+            "first_seq": 0,
+            "last_seq": 9,
+            "t_start_ns": 1_000_000_000,
+            "t_end_ns": 3_500_000_000,
             **more,
         }
         headers = [("ce_id", f"{value['finding_id']}/{version}".encode())]
