@@ -28,10 +28,11 @@ from kinestream.streams.quality.tasks import (
     BY_TASK,
     POSES,
     TaskStatistics,
+    duration_limit,
     duration_z,
-    outlier,
     pose_distance,
     pose_limit,
+    risk_limit,
     worse_z,
 )
 
@@ -52,7 +53,8 @@ def beside_task(
     """Compare with the task's statistics: none, or of fewer than 20 episodes, and all of it is NOT_EVALUATED.
 
     ``rows``: the other metrics'; ``poses``: first and last position, float64 (J,). A risk that only its task judges
-    is SUSPECT where its robust z exceeds 3.5 on the worse side, and NOT_EVALUATED where its task knows no spread.
+    is SUSPECT where its robust z on the worse side exceeds what so many takes can tell to be unusual (tasks.risk_limit,
+    at least 3.5), and NOT_EVALUATED where its task knows no spread.
     """
     task = context.task if context.task is not None and context.task.episodes >= rules.task_episodes else None
     judged = _Judged(context, rules, span, task)
@@ -71,20 +73,23 @@ class _Judged:
         if row.flag == Flag.NOT_EVALUATED:
             return row
         usual = self.task.metrics.get(row.id) if self.task else None
-        z = worse_z(row.id, row.value, usual) if usual else NONE
+        limit = risk_limit(usual, self.rules) if usual else NONE
+        z = worse_z(row.id, row.value, usual) if usual and limit == limit else NONE
         if self.task:
-            self.scores.append(self._score(f"{row.id}.z", z))
-        if usual and z == z and outlier(z, self.rules):
-            self._found(row.id, z, "task.less" if row.value < usual.median else "task.more", usual.median)
-        return replace(row, flag=self._flag(z))
+            self.scores.append(_score(f"{row.id}.z", z, limit))
+        if usual and _outlier(z, limit):
+            self._found(row.id, z, limit, "task.less" if row.value < usual.median else "task.more", usual.median)
+        return replace(row, flag=_flag(z, limit))
 
     def duration(self) -> MetricValue:
         """E5."""
-        z = duration_z(self.span.seconds, self.task.log_seconds, self.rules) if self.task else NONE
-        if self.task and z == z and outlier(z, self.rules):
-            key = "task.less" if z < 0 else "task.more"
-            self._found("E5", z, key, exp(self.task.log_seconds.median))
-        return self._score("E5", z)
+        if self.task is None:
+            return _score("E5", NONE, NONE)
+        z = duration_z(self.span.seconds, self.task.log_seconds, self.rules)
+        limit = duration_limit(self.task.episodes, self.rules)
+        if _outlier(z, limit):
+            self._found("E5", z, limit, "task.less" if z < 0 else "task.more", exp(self.task.log_seconds.median))
+        return _score("E5", z, limit)
 
     def poses(self, poses: Mapping[str, Floats]) -> list[MetricValue]:
         """E7 of the first position, E7.end of the last."""
@@ -100,34 +105,39 @@ class _Judged:
 
     def _distance(self, name: str, pose: Floats | None) -> tuple[float, float]:
         usual = self.task.poses.get(name) if self.task else None
-        if usual is None or pose is None or len(usual[0]) != len(pose):
+        if usual is None or pose is None or len(usual.mean) != len(pose):
             return NONE, NONE
-        mean, low, high = usual
         reach = reach_of(self.context)
-        distance, limit = pose_distance(pose, mean, reach), pose_limit(low, high, self.rules)
+        distance, limit = pose_distance(pose, usual.mean, reach), pose_limit(usual, self.rules)
         if distance > limit * (1 + SLACK):
-            worst = int(np.nanargmax(np.abs(pose - mean) / reach))
+            worst = int(np.nanargmax(np.abs(pose - usual.mean) / reach))
             words = {**say(f"E7.{name}", joint=self.context.joints[worst])}
             at_end = {"first_seq": self.span.last_seq, "t_start_ns": self.span.last_t} if name == "end" else {}
             self._finding("E7", distance, limit, "share", **words, **at_end)
         return distance, limit
 
-    def _score(self, metric: str, z: float) -> MetricValue:
-        return MetricValue(metric, "", settled(z), "spreads", self._flag(z))
-
-    def _flag(self, z: float) -> Flag:
-        if z != z:
-            return Flag.NOT_EVALUATED
-        return Flag.SUSPECT if outlier(z, self.rules) else Flag.GOOD
-
-    def _found(self, metric: str, z: float, key: str, usual: float) -> None:
+    def _found(self, metric: str, z: float, limit: float, key: str, usual: float) -> None:
         what = load_messages().quantities[metric]
         words = say(key, what=what.en, what_zh=what.zh, z=abs(z), usual=usual)
-        self._finding(metric, settled(z), self.rules.task_z, "spreads", **words)
+        self._finding(metric, settled(z), limit, "spreads", **words)
 
     def _finding(self, metric: str, value: float, threshold: float, unit: str, **told: object) -> None:
-        facts = {"flag": Flag.SUSPECT, "value": value, "unit": unit, "threshold": threshold, "origin": Origin.TASK}
-        self.findings.append(make_finding(self.context, self.span, metric, **facts, **told))
+        facts = {"flag": Flag.SUSPECT, "value": value, "unit": unit, "threshold": settled(threshold)}
+        self.findings.append(make_finding(self.context, self.span, metric, origin=Origin.TASK, **facts, **told))
+
+
+def _outlier(z: float, limit: float) -> bool:
+    return abs(z) > limit * (1 + SLACK)
+
+
+def _flag(z: float, limit: float) -> Flag:
+    if z != z:
+        return Flag.NOT_EVALUATED
+    return Flag.SUSPECT if _outlier(z, limit) else Flag.GOOD
+
+
+def _score(metric: str, z: float, limit: float) -> MetricValue:
+    return MetricValue(metric, "", settled(z), "spreads", _flag(z, limit))
 
 
 def reach_of(context: Context) -> Floats:

@@ -16,6 +16,7 @@ from kinestream.streams.quality.tasks import (
     Spread,
     Task,
     TaskStatistics,
+    UsualPose,
     content_of,
     robust_z,
     spread_of,
@@ -62,7 +63,7 @@ def test_row_23_a_take_of_60_s_among_those_of_20() -> None:
     row = value(told, "E5")
     assert (row.value, row.flag) == (pytest.approx(10.986, abs=1e-3), Flag.SUSPECT)
     finding = only(f for f in told.findings if f.metric == "E5")
-    assert (finding.origin, finding.threshold) == ("task", 3.5)
+    assert (finding.origin, finding.threshold) == ("task", pytest.approx(6.24, abs=0.01))
     assert finding.message == "The length of the take is 11.0 spreads above this task's usual 20"
 
 
@@ -95,7 +96,7 @@ def test_a_risk_far_off_is_suspect_on_its_worse_side_alone(factor: float, flag: 
     """Tracking twice as well as usual is no fault."""
     base = usual()
     centre = value(judgement(None), "K1").value * factor
-    told = judgement(replace(base, metrics={**base.metrics, "K1": Spread(centre, centre / 20)}))
+    told = judgement(replace(base, metrics={**base.metrics, "K1": Spread(centre, centre / 20, centre / 20, 400)}))
     assert value(told, "K1").flag == value(told, "K1.z").flag == flag
     assert told.verdict == ("REVIEW" if flag == Flag.SUSPECT else "ACCEPT")
     if flag == Flag.SUSPECT:
@@ -106,28 +107,32 @@ def test_a_risk_far_off_is_suspect_on_its_worse_side_alone(factor: float, flag: 
 
 def test_e7_measures_in_ranges_from_the_mean_pose_and_names_the_joint() -> None:
     base = usual()
-    mean, _, _ = base.poses["start"]
-    moved = mean.copy()
+    moved = base.poses["start"].mean.copy()
     moved[2] += 0.8  # of a range of 4 rad, over four joints: sqrt(0.2^2 / 4)
-    told = judgement(replace(base, poses={**base.poses, "start": (moved, 0.0, 0.0)}))
+    alike = UsualPose(moved, 0.0, 0.0, Spread(0.0, 0.0))
+    told = judgement(replace(base, poses={**base.poses, "start": alike}))
     own = take(400).channels["position"][0].astype(np.float64)
     expected = float(np.sqrt(np.mean(((own - moved) / 4) ** 2)))
     assert value(told, "E7").value == pytest.approx(expected)
     finding = only(told.findings)
     assert (finding.metric, finding.flag, finding.threshold) == ("E7", "SUSPECT", 0.05)
     assert "left wrist most of all" in finding.message
-    far = judgement(replace(base, poses={**base.poses, "end": (moved + 3, 0.0, 0.0)}))
+    far = judgement(replace(base, poses={**base.poses, "end": replace(alike, mean=moved + 3)}))
     assert only(far.findings).first_seq == 399
     assert value(far, "E7").flag == value(far, "E7.end").flag == Flag.SUSPECT
 
 
-def test_the_tukey_fence_is_one_sided_and_at_least_five_percent() -> None:
+@pytest.mark.parametrize(("tail", "fence"), [(Spread(0.04, 0.01), 0.12), (Spread(0.04, 0.01, 0.02, 400), 0.195)])
+def test_a_pose_may_be_as_far_as_tukey_s_fence_and_the_tail_of_the_task_say(tail: Spread, fence: float) -> None:
     base = usual()
-    mean, _, _ = base.poses["start"]
-    away = (mean + 0.4, 0.02, 0.06)  # fence 0.06 + 1.5 * 0.04 = 0.12; 0.1 of the range away
-    assert value(judgement(replace(base, poses={**base.poses, "start": away})), "E7").flag == Flag.GOOD
-    away = (mean + 0.6, 0.02, 0.06)
-    assert value(judgement(replace(base, poses={**base.poses, "start": away})), "E7").flag == Flag.SUSPECT
+    usual_pose = UsualPose(base.poses["start"].mean, 0.02, 0.06, tail)  # 0.06 + 1.5 * 0.04 = 0.12
+
+    def flag(distance: float) -> str:
+        away = replace(usual_pose, mean=take(400).channels["position"][0].astype(np.float64) + 4 * distance)
+        return value(judgement(replace(base, poses={**base.poses, "start": away})), "E7").flag
+
+    assert flag(fence - 0.002) == Flag.GOOD
+    assert flag(fence + 0.002) == Flag.SUSPECT
 
 
 def test_distances_of_the_statistics_leave_the_pose_itself_out() -> None:
@@ -135,7 +140,10 @@ def test_distances_of_the_statistics_leave_the_pose_itself_out() -> None:
     task = statistics_of(TASK, [Features(4.0, {}, {"start": p, "end": p}) for p in poses], REACH)
     others = [np.mean([q for q in poses if q is not p], axis=0) for p in poses]
     distances = [abs(p - other)[0] / 4 for p, other in zip(poses, others, strict=True)]
-    assert task.poses["start"][1:] == pytest.approx(tuple(np.percentile(distances, (25, 75))))
+    assert (task.poses["start"].low, task.poses["start"].high) == pytest.approx(
+        tuple(np.percentile(distances, (25, 75)))
+    )
+    assert task.poses["start"].distances.median == pytest.approx(np.median(distances))
 
 
 def test_without_limits_there_is_no_range_to_measure_a_pose_in() -> None:

@@ -88,7 +88,7 @@ def test_an_episode_begins_with_the_newest_and_keeps_what_it_began_with(place: P
     again = place.store.named([first.version, second.version])
     assert again[first.version].log_seconds == first.log_seconds
     assert again[second.version].metrics == second.metrics
-    assert again[first.version].poses["start"][0].tolist() == first.poses["start"][0].tolist()
+    assert again[first.version].poses["start"].mean.tolist() == first.poses["start"].mean.tolist()
 
 
 def test_takes_that_are_gone_or_stored_twice_count_for_nothing(place: Place) -> None:
