@@ -126,4 +126,4 @@ def test_what_cannot_be_judged_or_reviewed_is_said_in_one_line(test_pipeline: Pi
     rules.write_text(STRICT, encoding="utf-8")
     pipeline.extra = {"KINESTREAM_RULES": str(rules)}
     found = told(pipeline, "rescore", "--dry-run")
-    assert (found["changed"], found["changes"][0]["rule_version"]["after"][:21]) == (1, "kinestream-2+strict-4")
+    assert (found["changed"], found["changes"][0]["rule_version"]["after"][:21]) == (1, "kinestream-3+strict-4")

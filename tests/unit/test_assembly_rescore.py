@@ -48,7 +48,7 @@ def test_stricter_rules_make_a_revision_and_the_same_again_none():
     assert owner.command(*commands.append(rescore(take, **fields))) == []
     assert said(owner) == [(1, "CLOSED", "ACCEPT", "ACCEPT"), (2, "RESCORED", "REJECT", "REJECT")]
     first, second = owner.store.events
-    assert second["rule_version"].startswith("kinestream-2+strict-1@")
+    assert second["rule_version"].startswith("kinestream-3+strict-1@")
     assert ([f["metric"] for f in first["findings"]], [f["metric"] for f in second["findings"]]) == ([], ["E6"])
     assert first["content_hash"] == second["content_hash"]
     owner.command(*commands.append(rescore(take, **{**fields, "revision": 2}), rescore(take, rules=STRICT)))

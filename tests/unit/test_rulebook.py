@@ -27,13 +27,13 @@ def overlay(**content):
 def test_the_committed_rules_are_what_a_judge_reads():
     assert load_rules().thresholds.keys() | {"version", "required", "classes"} == {f.name for f in fields(Rules)}
     assert BUILTIN.version == load_rules().version
-    assert BUILTIN.version.startswith("kinestream-2@")
+    assert BUILTIN.version.startswith("kinestream-3@")
 
 
 def test_an_overlay_changes_what_it_names_and_the_version_and_nothing_else():
     plain, changed = join_rules([GLOBAL]), join_rules([GLOBAL, overlay(thresholds={"stall_suspect_s": 5.0})])
     assert {k: v for k, v in changed.thresholds.items() if plain.thresholds[k] != v} == {"stall_suspect_s": 5.0}
-    assert changed.version.startswith("kinestream-2+overlay-1@")
+    assert changed.version.startswith("kinestream-3+overlay-1@")
     assert changed.version.partition("@")[2] != plain.version.partition("@")[2]
 
 
@@ -141,7 +141,7 @@ def test_model_skill_and_subtask_override_each_other_in_this_order(tmp_path):
     assert found("so-100", "pour") == (3.5, 0.21, 0.06, 0.5)
     assert found("so-100", "pour", "align") == (4.5, 0.21, 0.06, 0.5)
     assert found("other", "fold", "align") == (1.0, 0.2, 0.05, 0.5)
-    assert load_rules("so-100", "pour", overlays=overlays).version.startswith("kinestream-2+overlay-1+overlay-1+")
+    assert load_rules("so-100", "pour", overlays=overlays).version.startswith("kinestream-3+overlay-1+overlay-1+")
 
 
 def test_only_what_applies_to_an_episode_travels_and_says_the_same(tmp_path):
