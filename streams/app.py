@@ -21,12 +21,13 @@ from kinestream.schemas.errors import KinestreamError, SettingError
 from kinestream.schemas.registry import Registry
 from kinestream.schemas.settings import Settings
 from kinestream.streams.assigned import Membership
-from kinestream.streams.cluster import describe
+from kinestream.streams.cluster import describe, kept
 from kinestream.streams.commanding import Commander
 from kinestream.streams.leaving import Leaving, end
 from kinestream.streams.measuring import MeasuredAnnouncer, MeasuredStore
 from kinestream.streams.model_log import ModelLog
 from kinestream.streams.pages import Pages
+from kinestream.streams.retention import RetentionWatch
 from kinestream.streams.retrying import Retry
 from kinestream.streams.tidying import Tidier
 from kinestream.streams.transport import Fetch, FetchSchema
@@ -90,7 +91,8 @@ app.transport.on_failure = lambda problem: _end("reading the log", problem)
 frames = app.topic(*frame_topics, schema=FetchSchema(), acks=False)
 
 _worker: Worker | None = None
-pages = Pages(app, settings, lambda: _worker)
+retention = RetentionWatch(partial(kept, settings, bootstrap, frame_topics))
+pages = Pages(app, settings, lambda: _worker, retention)
 
 
 def worker() -> Worker:
@@ -247,6 +249,13 @@ async def learning_models() -> None:
     while True:
         await asyncio.sleep(_LEARN_S)
         await guarded("reading the registered robots", worker().learn_models)
+
+
+@app.task
+async def watching_retention() -> None:
+    """Know what the topics keep, so that what is unread is never deleted unannounced."""
+    await _started.wait()
+    await retention.run()
 
 
 @app.task

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Iterable, Mapping
 from typing import Any, Final
 
 from confluent_kafka import KafkaError, KafkaException
-from confluent_kafka.admin import AdminClient
+from confluent_kafka.admin import AdminClient, ConfigResource
 
 from kinestream.schemas.errors import BrokerError, SettingError
 from kinestream.schemas.settings import Settings
+from kinestream.streams.outlook import Kept
 
 #: What no waiting cures: a name, a password or a certificate that the cluster does not take, or we not its.
 _REFUSED: Final = frozenset({KafkaError._AUTHENTICATION, KafkaError._SSL, KafkaError.SASL_AUTHENTICATION_FAILED})
@@ -50,6 +52,22 @@ class Admin(AdminClient):
     def _heard(self, error: KafkaError) -> None:
         if error.code() in _REFUSED:
             self._refusals.append(error.str())
+
+
+def kept(settings: Settings, bootstrap: str, topics: Iterable[str], timeout_s: float = 10.0) -> dict[str, Kept]:
+    """What a partition of each topic keeps at least. Raises :class:`BrokerError` where nobody tells."""
+    admin = Admin(settings.kafka_client(bootstrap))
+    asked = [ConfigResource(ConfigResource.Type.TOPIC, topic) for topic in topics]
+    found: dict[str, Kept] = {}
+    try:
+        for resource, answer in admin.describe_configs(asked, request_timeout=timeout_s).items():
+            config = answer.result(timeout_s)
+            if "delete" in config["cleanup.policy"].value:
+                ms, size = (float(config[name].value) for name in ("retention.ms", "retention.bytes"))
+                found[resource.name] = Kept(ms / 1000 if ms >= 0 else math.inf, size if size >= 0 else math.inf)
+    except KafkaException as problem:
+        raise BrokerError(f"{bootstrap} does not tell what its topics keep: {problem.args[0].str()}") from problem
+    return found
 
 
 def describe(

@@ -14,6 +14,7 @@ from prometheus_client.registry import Collector
 
 from kinestream.streams.health import Key, Position, Watchdog
 from kinestream.streams.measuring import Measures
+from kinestream.streams.retention import RetentionWatch
 from kinestream.streams.worker import Worker
 
 #: Prometheus' text format, without the charset: aiohttp adds it itself.
@@ -50,9 +51,10 @@ class WorkerCollector(Collector):
         watchdog: Watchdog,
         positions: Callable[[], Mapping[Key, Position]],
         reading: Callable[[], Reading],
+        retention: RetentionWatch,
     ) -> None:
         self._worker, self._measures, self._watchdog = worker, measures, watchdog
-        self._positions, self._reading = positions, reading
+        self._positions, self._reading, self._retention = positions, reading, retention
 
     def collect(self) -> Iterator[Metric]:
         """All families, taken together."""
@@ -83,6 +85,12 @@ class WorkerCollector(Collector):
         yield _gauge("position_lag_seconds", "Age of the newest record read while there are newer ones.", seconds)
         ages = {key: self._watchdog.watermark_age(key, at.watermark) for key, at in positions.items()}
         yield _gauge("watermark_age_seconds", "Time since the oldest record that is not yet durable was read.", ages)
+        outlooks = self._retention.outlooks
+        until_s = {key: one.until_s for key, one in outlooks.items()}
+        text = "Time until retention may delete the oldest unread message; +Inf where nothing is unread."
+        yield _gauge("unread_until_retention_seconds", text, until_s)
+        text = "What is left of the retained time or bytes before unread messages are deleted, 0 to 1."
+        yield _gauge("unread_retention_margin", text, {key: one.margin for key, one in outlooks.items()})
 
     def _whole(self) -> Iterator[Metric]:
         worker = self._worker

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from typing import Final
 
 from kinestream.deploy.doctor.finding import FAIL, OK, WARN, Finding
+from kinestream.deploy.doctor.unread import unread
 from kinestream.deploy.local import health
 from kinestream.deploy.local.disk import size
 from kinestream.deploy.local.ports import is_worker, port_plan
@@ -45,6 +46,7 @@ def running(settings: Settings) -> Iterator[Finding]:
         and health.broker(where.kafka, access=settings.kafka_access()).healthy
     ):
         yield _topics(where.kafka, settings)
+        yield from unread(where.kafka, settings)
     if where.clickhouse and (up or stack.settings.clickhouse) and health.store(where.clickhouse).healthy:
         yield from _tables(where.clickhouse, settings)
     yield from (_lag(one) for one in services if one.pid and is_worker(one.name))

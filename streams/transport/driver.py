@@ -91,6 +91,11 @@ class Consumer(faust_consumer.Consumer):
             return -1
         return max(holding.end - (next_offset or holding.position), 0)
 
+    def log_of(self, tp: TP) -> tuple[int, float]:
+        """End of the log as last told (-1 = not yet), and bytes of a message of it, as a mean."""
+        holding = self._holding(tp)
+        return (holding.end, holding.message_bytes) if holding is not None else (-1, 0.0)
+
     def lags(self) -> dict[TP, Lag]:
         """How far reading is behind, by partition; also while nothing is fetched."""
         holdings = self._reader.holdings if self._reader is not None else {}

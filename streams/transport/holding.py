@@ -4,8 +4,12 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass
+from typing import Final
 
 from faust.types import TP
+
+#: How much the newest fetch counts in the mean size of a message.
+_WEIGHT: Final = 0.1
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,6 +34,8 @@ class Holding:
     handed: int = -1
     #: time of the newest record handed on, ms of the broker's clock
     newest_ms: int = -1
+    #: bytes of a message, as a mean over the last fetches; 0 = none yet
+    message_bytes: float = 0.0
     #: end of the log as the broker last told, in a fetch or when asked
     end: int = -1
     #: the last answer to the question for the end: (end, monotonic seconds at which it was asked)
@@ -39,6 +45,11 @@ class Holding:
     def position(self) -> int:
         """The next offset to be handed on."""
         return self.handed if self.handed >= 0 else self.start
+
+    def weigh(self, size: int, messages: int) -> None:
+        """So many bytes came in so many messages."""
+        mean = size / messages
+        self.message_bytes += (mean - self.message_bytes) * (_WEIGHT if self.message_bytes else 1.0)
 
     def lag(self) -> Lag:
         """0 messages and 0 s when everything there is was handed on."""

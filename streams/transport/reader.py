@@ -216,6 +216,7 @@ class LogReader:
             for part, size in cut(records, self._joining.fetch_bytes):
                 holding.handed = part[-1].offset() + 1
                 holding.newest_ms = part[-1].timestamp()[1]
+                holding.weigh(size, len(part))
                 holding.end = max(holding.end, holding.handed, end)
                 fetches.append(Fetch(tp, part, holding.handed, holding.end, holding.generation, size))
         if fetches:
