@@ -117,6 +117,18 @@ class Spool:
             *(parcel.bytes, parcel.held, parcel.ended, 0, 0, ""),
         )
 
+    def make_room(self) -> bool:
+        """Give back what the tables do not need, and set the room for a full disk aside anew; False if there is none.
+
+        Without the first a log as large as what was freed could keep the spool refusing for ever.
+        """
+        self.drop_ballast()  # bringing the log into the file needs room itself
+        try:
+            self.tables.shrink()
+        except sqlite3.Error as problem:
+            log.debug("the spool %s cannot be made smaller now: %s", self.folder, problem)
+        return self.make_ballast()
+
     def make_ballast(self) -> bool:
         """Set the room for a full disk aside; False while there is none."""
         path = self.folder / _BALLAST

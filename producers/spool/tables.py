@@ -24,6 +24,10 @@ _PAGE: Final = 16_384
 _CHECKPOINT: Final = 256
 #: Free pages at which the file is made smaller, and by how many at a time.
 _FREE, _GIVE_BACK = 4096, 512
+#: The same on a full disk, where a move of pages needs room in the log first: 2 MB.
+_GIVE_BACK_FULL: Final = 128
+#: Milliseconds that a statement waits for other connections, and bringing the whole log in for those that read.
+_BUSY_MS, _READERS_MS = 10_000, 500
 _DONE: Final = "WHOLE"
 _N: Final = (1 << 32) - 1
 
@@ -89,7 +93,7 @@ class Tables:
     """One connection. Raises :class:`SpoolError` for a file that is no spool or of a later version."""
 
     def __init__(self, path: Path, *, power: bool = False) -> None:
-        self._connection = sqlite3.connect(path, timeout=10, isolation_level=None, check_same_thread=False)
+        self._connection = sqlite3.connect(path, timeout=_BUSY_MS / 1000, isolation_level=None, check_same_thread=False)
         try:
             self._prepare(power)
         except sqlite3.Error as problem:
@@ -100,13 +104,14 @@ class Tables:
 
     def _prepare(self, power: bool) -> None:
         run = self._connection.execute
-        run(f"PRAGMA page_size={_PAGE}")
-        run("PRAGMA auto_vacuum=INCREMENTAL")
-        run("PRAGMA journal_mode=WAL")
+        (version,) = run("PRAGMA user_version").fetchone()
+        if version == 0:  # these write, also where they change nothing, and so fail whoever reads on a full disk
+            run(f"PRAGMA page_size={_PAGE}")
+            run("PRAGMA auto_vacuum=INCREMENTAL")
+            run("PRAGMA journal_mode=WAL")
         run(f"PRAGMA synchronous={'FULL' if power else 'NORMAL'}")
         run(f"PRAGMA wal_autocheckpoint={_CHECKPOINT}")
         run(f"PRAGMA journal_size_limit={4 * _CHECKPOINT * _PAGE}")
-        (version,) = run("PRAGMA user_version").fetchone()
         if version == 0:
             self._connection.executescript(_SCHEMA)
             run(f"PRAGMA user_version={_VERSION}")
@@ -237,7 +242,21 @@ class Tables:
         """Make the file a little smaller if much of it is free."""
         (free,) = self._connection.execute("PRAGMA freelist_count").fetchone()
         if free > _FREE:
-            self._connection.execute(f"PRAGMA incremental_vacuum({_GIVE_BACK})").fetchall()
+            self._vacuum(_GIVE_BACK)
+
+    def _vacuum(self, pages: int) -> None:
+        # Each step frees one page; execute() takes a statement without columns for done after its first.
+        self._connection.executescript(f"PRAGMA incremental_vacuum({pages})")
+
+    def shrink(self) -> None:
+        """Take less room on the disk: fewer free pages, no log; as far as whoever reads lets it."""
+        run = self._connection.execute
+        self._vacuum(_GIVE_BACK_FULL)
+        run(f"PRAGMA busy_timeout={_READERS_MS}")
+        try:
+            run("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
+        finally:
+            run(f"PRAGMA busy_timeout={_BUSY_MS}")
 
     # -- reading ----------------------------------------------------------
     def episodes(self) -> list[EpisodeRow]:

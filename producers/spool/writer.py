@@ -219,13 +219,19 @@ class Writer:
             for task in tasks:
                 task.work()
 
+        if self._wrote(work) or (self._spool.make_room() and self._wrote(work)):
+            return
+        if self._spool.drop_ballast():
+            self._refused_s = time.monotonic()
+        self.failure = self.failure or "its disk is full"
+        self._spool.write(work)
+
+    def _wrote(self, work: Callable[[], None]) -> bool:
         try:
             self._spool.write(work)
         except sqlite3.Error:
-            if not self._spool.drop_ballast():
-                raise
-            self.failure = self.failure or "its disk is full"
-            self._spool.write(work)
+            return False
+        return True
 
     def _settle(self, batch: _Batch, tasks: Sequence[Task]) -> None:
         """What was written is promised: tell everybody."""
@@ -248,7 +254,7 @@ class Writer:
             with self._room:
                 self._room.notify_all()
             self._on_commit()
-        elif tasks:
+        elif tasks and not self.failure:  # a full disk has no room for it: make_room() does it there
             self._spool.tables.give_back()
 
     def _take_back(self, batch: _Batch, tasks: Sequence[Task]) -> None:
@@ -271,7 +277,7 @@ class Writer:
         """After a full disk: frames are taken again once the room for an emergency is there again."""
         if self.failure and time.monotonic() >= self._refused_s + RETRY_S:
             self._refused_s = time.monotonic()
-            if self._spool.make_ballast():
+            if self._spool.make_room():
                 self.failure = ""
                 log.warning("the spool %s takes frames again", self._spool.folder)
 

@@ -147,7 +147,7 @@ def test_a_full_disk_refuses_frames_keeps_what_was_promised_and_goes_on_when_the
     mock_broker: MockBroker, tmp_path: Path
 ):
     mock_broker.down()
-    with small_disk(tmp_path / "disk", "24m"):
+    with small_disk(tmp_path / "disk", "18m"):
         other = tmp_path / "disk" / "other"
         settings = Settings(live_within_s=60)
         kafka, spool = mock_broker.bootstrap, tmp_path / "disk" / "spool"
@@ -173,6 +173,25 @@ def test_a_full_disk_refuses_frames_keeps_what_was_promised_and_goes_on_when_the
             kept = promised(spool)
     for episode in (first, full, last):
         assert (kept[episode.id].frames, kept[episode.id].content_hash) == (episode.frames, episode.content_hash)
+
+
+def test_what_the_broker_has_makes_room_on_a_full_disk(mock_broker: MockBroker, tmp_path: Path):
+    """Nobody makes room: frames leave the spool, their pages the file, and that is enough."""
+    mock_broker.down()
+    with small_disk(tmp_path / "disk", "11m"):
+        settings = Settings(live_within_s=60, spool_keep_s=0.5)
+        kafka, spool = mock_broker.bootstrap, tmp_path / "disk" / "spool"
+        with Robot("r1", model_id="m1", joints=JOINTS, kafka=kafka, spool=spool, settings=settings) as sender:
+            full = sender.episode()
+            with pytest.raises(SpoolFullError):
+                fill(full)
+            full.end("ABORTED")
+            assert sender.spool_full
+            mock_broker.up()
+            wait_until(lambda: not sender.spool_full, 20, "it takes frames again")
+            last = take(sender)
+            sender.flush(20)
+            assert promised(spool)[last.id].content_hash == last.content_hash
 
 
 def fill(episode: Episode) -> None:

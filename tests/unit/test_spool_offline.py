@@ -255,3 +255,18 @@ def test_looking_into_a_spool_disturbs_neither_its_robot_nor_what_is_in_it(tmp_p
         assert (state.robot_id, state.unsent_episodes, state.unsent_frames, state.state) == ("r1", 1, 20, "FULL")
         assert [one["episode_id"] for one in state.episodes] == [episode.id]
     assert inspect(folder, Settings()).state == "TAKING"
+
+
+def test_a_file_gives_back_what_it_does_not_need(tmp_path: Path):
+    path = tmp_path / "spool.sqlite"
+    tables = Tables(path)
+    tables.transaction(lambda: tables.put_records((n, 0, 0, bytes(15_000)) for n in range(300)))
+    tables.forget(0, 290)
+    tables.shrink()
+    first = path.stat().st_size
+    tables.shrink()
+    assert (path.stat().st_size, path.with_name("spool.sqlite-wal").stat().st_size) == (first - 128 * 16_384, 0)
+    reader = Tables(path)  # reading writes nothing
+    assert path.with_name("spool.sqlite-wal").stat().st_size == 0
+    reader.close()
+    tables.close()
