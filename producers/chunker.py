@@ -76,6 +76,10 @@ class Chunker:
         #: monotonic seconds at which the oldest held frame came
         self.held_since = 0.0
 
+    def go_on(self, hasher: ContentHasher, frames: int, blocks: int) -> None:
+        """Go on where another process stopped: ``frames`` were sent, ``blocks`` whole ones handed over."""
+        self._hasher, self._sent, self._blocks = hasher, frames, blocks
+
     @property
     def frames(self) -> int:
         """Frames taken so far."""

@@ -45,6 +45,8 @@ class Ledger:
     promised: int = 0
     #: stamp of the first frame
     started_at_ns: int = 0
+    #: the end mark will not be lost either
+    ended: bool = False
 
     @property
     def whole(self) -> bool:

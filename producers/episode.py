@@ -21,6 +21,7 @@ from kinestream.producers.ids import uuid7
 from kinestream.producers.intake import Intake
 from kinestream.producers.labels import Labels
 from kinestream.producers.link import Link
+from kinestream.producers.spool.orphans import OpenTake
 from kinestream.producers.stamps import AnchoredClock, stamp_ns, stamps_ns
 from kinestream.schemas.errors import ContractError, DeliveryError, LayoutError, SpoolError
 from kinestream.schemas.frames import Int64
@@ -39,9 +40,11 @@ class Episode:
     An exception inside the ``with`` block ends it ABORTED and goes on.
     """
 
-    def __init__(self, link: Link, number: int, labels: Labels, on_end: Callable[[Episode], None]) -> None:
+    def __init__(
+        self, link: Link, number: int, labels: Labels, on_end: Callable[[Episode], None], episode_id: str = ""
+    ) -> None:
         #: UUIDv7, canonical text
-        self.id = uuid7()
+        self.id = episode_id or uuid7()
         #: why it failed or was aborted
         self.error_cause = ""
         #: False: the scene cannot be set up again
@@ -58,6 +61,21 @@ class Episode:
         self.ledger: Final = Ledger(self.id, number)
         self._ended = False
 
+    @classmethod
+    def gone_on(cls, link: Link, left: OpenTake, on_end: Callable[[Episode], None]) -> Episode:
+        """A take that a process before this one left open in the spool: its next frame is number ``frames``."""
+        row, layout = left.row, left.layout
+        episode = cls(link, row.number, Labels(), on_end, row.id)
+        ledger = episode.ledger
+        ledger.records, ledger.bytes, ledger.frames, ledger.promised = row.records, row.bytes, row.frames, row.frames
+        ledger.started_at_ns = left.start["started_at_ns"]
+        capacity = chunk_capacity(layout, link.chunk_frames, link.chunk_bytes)
+        episode._chunker = Chunker(layout, capacity, link.codec, link.outlet, ledger)
+        episode._chunker.go_on(left.hasher, row.frames, left.blocks)
+        episode._intake.fix(tuple(layout.widths.get(channel.name) for channel in link.declared))
+        episode._given_ns = left.last_t_ns
+        return episode
+
     @property
     def frames(self) -> int:
         """Frames taken so far."""
@@ -73,6 +91,20 @@ class Episode:
     def ended(self) -> bool:
         """The end mark was made."""
         return self._ended
+
+    @property
+    def end_kept(self) -> bool:
+        """The end mark will not be lost: it is on the spool's disk."""
+        self._link.outlet.poll(0)
+        return self.ledger.ended
+
+    def hash_so_far(self) -> str:
+        """Content hash of the frames taken so far; cuts the chunk that is being filled."""
+        with self._link.lock:
+            if self._chunker is None:
+                return ""
+            self._chunker.cut(wait=False)
+            return self._chunker.content_hash()
 
     @property
     def outcome(self) -> str:

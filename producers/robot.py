@@ -20,8 +20,10 @@ from kinestream.producers.findings import FindingsReader, OnFinding
 from kinestream.producers.intake import ChannelLike, declared_channels
 from kinestream.producers.labels import EpisodeLabels, Labels
 from kinestream.producers.link import Link, Outlet
-from kinestream.producers.spool.outlet import SpooledDelivery
+from kinestream.producers.spool.orphans import OpenTake
+from kinestream.producers.spool.outlet import NOTE, SpooledDelivery
 from kinestream.producers.spool.places import spool_folder
+from kinestream.producers.spool.receipts import Receipt
 from kinestream.producers.spool.store import Owner, Spool
 from kinestream.producers.status import robot_status
 from kinestream.schemas.catalogue import FINDINGS, FRAMES, FRAMES_BULK, topic_name
@@ -33,6 +35,7 @@ from kinestream.schemas.errors import (
     SettingError,
     SpoolError,
 )
+from kinestream.schemas.layout import Channel
 from kinestream.schemas.models import find_model
 from kinestream.schemas.registry import Registry
 from kinestream.schemas.settings import Settings
@@ -58,7 +61,10 @@ class Robot:
     ``spool``: the folder on disk that keeps every frame until the hub has it, by default one of its own a robot;
     ``None`` keeps them in memory (``Settings.buffer_bytes``), and what the process held when it dies is gone.
     ``durable="power"`` writes through to the disk: no promised frame is lost with the power either.
-    ``on_trouble(text)`` is called when frames cannot be delivered, and with an empty text when they can again.
+    ``on_trouble(text)`` is called when frames cannot be delivered, and with an empty text when they can again;
+    ``on_receipt(receipt)`` when the hub says what it has of a take. Both by a thread of the robot's.
+    ``go_on``: a take that the process before left open in the spool is not ended, but is :attr:`left_open`, unless its
+    joints or channels are no longer those declared.
     Raises :class:`LayoutError` for joints or channels that do not fit, :class:`SettingError` without a broker,
     :class:`SpoolError` for a spool that is in use or cannot be made. Needs no broker to be up.
     """
@@ -76,7 +82,9 @@ class Robot:
         lane: Literal["live", "bulk"] = "live",
         spool: Path | str | None = DEFAULT_SPOOL,
         durable: Literal["process", "power"] = "process",
+        go_on: bool = False,
         on_trouble: Callable[[str], None] = lambda _: None,
+        on_receipt: Callable[[Receipt], None] = lambda _: None,
         settings: Settings | None = None,
     ) -> None:
         settings = Settings.from_env() if settings is None else settings
@@ -92,6 +100,8 @@ class Robot:
         self._identity = asdict(owner)
         self._episode: Episode | None = None
         self._spooled: SpooledDelivery | None = None
+        self._note = ""
+        left: OpenTake | None = None
         outlet: Outlet
         broker = _broker(kafka, settings)
         if spool is None:
@@ -99,9 +109,11 @@ class Robot:
             self._number = time.time_ns() // 1_000_000
         else:
             folder = Path(spool) if spool else spool_folder(settings, robot_id)
-            opened = Spool(folder, owner, power=durable == "power")
+            fits = partial(_fits, model_id=model_id, joints=named, declared=declared) if go_on else None
+            opened = Spool(folder, owner, power=durable == "power", goes_on=fits)
+            left, self._note = opened.left_open, str(opened.tables.fact(NOTE, ""))
             outlet = self._spooled = SpooledDelivery(
-                opened, broker, settings, self._status, lane="" if live else lane, on_trouble=on_trouble
+                opened, broker, settings, self._status, "" if live else lane, on_trouble, on_receipt
             )
             self._number = opened.next_number
         self._link = Link(
@@ -113,6 +125,9 @@ class Robot:
             chunk_frames=settings.chunk_frames if live else settings.bulk_chunk_frames,
             chunk_bytes=settings.chunk_bytes,
         )
+        if left is not None:
+            self._episode = Episode.gone_on(self._link, left, self._on_end)
+        self.left_open: Final = self._episode
         self._rate_hz = rate_hz
         self._findings: FindingsReader | None = None
         self._make_findings = partial(
@@ -161,6 +176,22 @@ class Robot:
     def trouble(self) -> str:
         """Why frames are not delivered or not kept, in a sentence; empty while all is well or without a spool."""
         return self._spooled.trouble if self._spooled else ""
+
+    @property
+    def settled(self) -> bool:
+        """The broker has everything, and the hub everything it gives receipts for; with a spool."""
+        return self._spooled is not None and self._spooled.emptied
+
+    @property
+    def note(self) -> str:
+        """A text of the program's own that the spool keeps; empty without one."""
+        return self._note
+
+    def keep_note(self, text: str) -> None:
+        """Keep :attr:`note` in the spool, no later than what is sent from now on."""
+        self._note = text
+        if self._spooled:
+            self._spooled.keep_note(text)
 
     def episode(self, **labels: Unpack[EpisodeLabels]) -> Episode:
         """Begin a take; raises :class:`ContractError` while another is being recorded, SpoolFullError at the bound."""
@@ -212,8 +243,10 @@ class Robot:
                 self._link.lock.release()
         self._link.outlet.flush(max(deadline - time.monotonic(), 0.0), self._ledgers())
 
-    def close(self, timeout: float = 30.0) -> None:
+    def close(self, timeout: float = 30.0, *, leave_open: bool = False) -> None:
         """End a take left open (ABORTED), deliver, and stop; a second call does nothing.
+
+        ``leave_open``: the take stays open in the spool, for the next start to go on with (``go_on``).
 
         With a spool it waits for a broker that answers, for ``timeout`` s at most; what is not delivered then stays in
         the spool for the next start. Raises :class:`SpoolError` if something could not be kept; without a spool as
@@ -227,7 +260,10 @@ class Robot:
         if not self._spooled:
             self._stop.set()
         try:
-            if self._episode is not None:
+            if self._episode is not None and leave_open:
+                with self._link.lock:
+                    self._episode.cut_if_older(float("inf"))
+            elif self._episode is not None:
                 self._episode.end("ABORTED", "the robot was closed before the episode ended")
         finally:
             try:
@@ -320,6 +356,13 @@ def _joints(model_id: str, joints: Sequence[str] | None) -> tuple[str, ...]:
             f"model {model_id!r} is not described (schemas/robots), so its joints are not known: give joints="
         )
     return model.joint_names
+
+
+def _fits(left: OpenTake, model_id: str, joints: tuple[str, ...], declared: tuple[Channel, ...]) -> bool:
+    """A take that was left open can be gone on with."""
+    same = (left.start["model_id"], left.layout.joints) == (model_id, joints)
+    measured = tuple(channel for channel in declared if channel.name in left.layout.widths)
+    return same and measured == left.layout.channels
 
 
 def _broker(kafka: str | None, settings: Settings) -> str:

@@ -72,6 +72,14 @@ class ContentHasher:
         self._n = 0
         self._t_first = 0
 
+    @classmethod
+    def restored(cls, layout: Layout, blocks: Iterable[HashedBlock], t_first: int) -> ContentHasher:
+        """As it was after these whole blocks, from the first on; ``t_first``: ns, the stamp of frame 0."""
+        hasher = cls(layout)
+        hasher._blocks = list(blocks)
+        hasher._n, hasher._t_first = BLOCK * len(hasher._blocks), t_first
+        return hasher
+
     def add(self, first_seq: int, t_ns: Int64, channels: Mapping[str, Float32]) -> None:
         """Take n frames: ``t_ns`` int64 (n,), each channel float32 (n, width) or flat, C-contiguous."""
         if first_seq != self._n:

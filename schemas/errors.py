@@ -6,6 +6,7 @@ KinestreamError
 │   ├── LayoutError       names, widths or counts that do not fit each other
 │   ├── DecodeError       bytes that are no record of ours (carries the dead-letter reason)
 │   ├── UnknownModelError a robot model nobody has described
+│   ├── IngestError       a line of a robot's that the gateway cannot take (carries a reason and facts)
 │   ├── ModelError        a description of a robot that is none, or cannot be one
 │   └── RulesError        a rules file that cannot be applied
 ├── RecordingError        a file or folder that cannot be read as a recording
@@ -52,6 +53,14 @@ class DecodeError(ContractError):
 
 class UnknownModelError(ContractError):
     """A robot model nobody has described."""
+
+
+class IngestError(ContractError):
+    """A line that the gateway cannot take; ``reason`` is one word for machines, ``facts`` go into the answer."""
+
+    def __init__(self, reason: str, text: str, **facts: object) -> None:
+        super().__init__(text)
+        self.reason, self.facts = reason, facts
 
 
 class ModelError(ContractError):

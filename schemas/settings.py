@@ -107,6 +107,18 @@ class Settings:
     #: seconds between two RobotStatus records
     status_interval_s: float = 1.0
 
+    # -- robots that do not speak Kafka -----------------------------------
+    #: what a robot must show the gateway; without one it listens on loopback only
+    ingest_token: str = ""
+    #: connections of the gateway, and robots it serves, at once
+    ingest_connections: int = 256
+    #: bytes of a line, at most
+    ingest_line_bytes: int = 1_000_000
+    #: seconds without a line after which a connection is closed
+    ingest_idle_s: float = 120.0
+    #: seconds a take waits for its robot to come back before it is ended ABORTED
+    ingest_return_s: float = 60.0
+
     # -- assembly ---------------------------------------------------------
     #: broker seconds a hole is waited for before live metrics skip it
     hole_wait_s: float = 0.5

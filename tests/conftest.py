@@ -4,6 +4,7 @@ from hypothesis import settings
 
 pytest_plugins = [
     "tests.plugins.broker",
+    "tests.plugins.gateway",
     "tests.plugins.members",
     "tests.plugins.mockbroker",
     "tests.plugins.recordings",

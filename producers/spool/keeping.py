@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import time
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Final
 
 from kinestream.producers.spool.line import Line
@@ -30,8 +30,16 @@ class Keeping:
     """Looks after what is in the spool and with the broker. Used by the thread that sends."""
 
     def __init__(
-        self, reading: Tables, writer: Writer, parcels: dict[int, Parcel], receipts: Receipts, topic: str, keep_s: float
+        self,
+        reading: Tables,
+        writer: Writer,
+        parcels: dict[int, Parcel],
+        receipts: Receipts,
+        topic: str,
+        keep_s: float,
+        on_receipt: Callable[[Receipt], None] = lambda _: None,
     ) -> None:
+        self._on_receipt = on_receipt
         self._reading, self._writer, self._parcels = reading, writer, parcels
         self._receipts, self._topic, self._keep_s = receipts, topic, keep_s
         self._written: dict[int, tuple[int, int]] = {}
@@ -98,6 +106,7 @@ class Keeping:
         parcel = next((p for p in list(self._parcels.values()) if p.id == receipt.episode_id and not p.done), None)
         if parcel is None:
             return
+        self._on_receipt(receipt)
         if receipt.whole:
             if receipt.status != "COMPLETE":
                 log.warning("the hub has episode %s as %s", parcel.id, receipt.status)

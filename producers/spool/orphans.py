@@ -3,13 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from kinestream.producers.spool.tables import EpisodeRow, Tables
 from kinestream.schemas.codec import Codec
-from kinestream.schemas.content_hash import BLOCK, TIME, HashedBlock, content_hash, leaf, presence_bitmap
+from kinestream.schemas.content_hash import (
+    BLOCK,
+    TIME,
+    ContentHasher,
+    HashedBlock,
+    content_hash,
+    leaf,
+    presence_bitmap,
+)
 from kinestream.schemas.errors import SpoolError
 from kinestream.schemas.frames import FrameChunk, Int64
 from kinestream.schemas.layout import Layout
@@ -26,9 +35,46 @@ def spool_codec() -> Codec:
     return Codec(Registry(), "")
 
 
-def close_orphans(tables: Tables) -> list[str]:
-    """Write the end mark of every episode that has none: ABORTED, with number and hash of what is here; their ids."""
-    orphans = [row for row in tables.episodes() if not row.ended and not row.done]
+@dataclass(slots=True)
+class OpenTake:
+    """A take without an end mark, as its process left it: what another needs to go on with it."""
+
+    row: EpisodeRow
+    #: the fields of its EpisodeStart
+    start: dict[str, Any]
+    layout: Layout
+    #: of all its frames
+    hasher: ContentHasher
+    #: whole blocks whose leaves are in the spool
+    blocks: int
+    #: stamp of its last frame, ns
+    last_t_ns: int
+
+
+def newest_open(tables: Tables) -> OpenTake | None:
+    """The newest take without an end mark."""
+    rows = [row for row in tables.episodes() if not row.ended and not row.done]
+    if not rows:
+        return None
+    row = rows[-1]
+    start, chunks = _start(tables, row), list(_chunks_from(tables, row))
+    layout, blocks = Layout.from_avro(start), _whole_blocks(tables, row, start)
+    hasher = ContentHasher.restored(layout, blocks, int(chunks[0].t_ns[0]) if chunks else 0)
+    for chunk in chunks:
+        skip = max(BLOCK * len(blocks) - chunk.first_seq, 0)
+        if skip < len(chunk):
+            values = {name: chunk.channels[name].reshape(-1, width)[skip:] for name, width in layout.widths.items()}
+            hasher.add(chunk.first_seq + skip, chunk.t_ns[skip:], values)
+    last_t_ns = int(chunks[-1].t_ns[-1]) if chunks else start["started_at_ns"]
+    return OpenTake(row, start, layout, hasher, len(blocks), last_t_ns)
+
+
+def close_orphans(tables: Tables, but: str = "") -> list[str]:
+    """Write the end mark of every episode that has none: ABORTED, with number and hash of what is here; their ids.
+
+    ``but``: the id of one that is left open.
+    """
+    orphans = [row for row in tables.episodes() if not row.ended and not row.done and row.id != but]
     for row in orphans:
         end = spool_codec().encode("EpisodeEnd", end_of(tables, row))
         tables.transaction(lambda row=row, end=end: _add_end(tables, row, end))  # type: ignore[misc]
@@ -78,14 +124,17 @@ def _chunks_from(tables: Tables, row: EpisodeRow) -> Iterator[FrameChunk]:
 
 
 def _hash(tables: Tables, row: EpisodeRow, start: dict[str, Any], chunks: list[FrameChunk]) -> str:
-    widths = Layout.from_avro(start).widths
-    names = sorted((*widths, TIME), key=str.encode)
-    blocks = [
+    widths, blocks = Layout.from_avro(start).widths, _whole_blocks(tables, row, start)
+    blocks += _open_blocks(chunks, widths, len(blocks), row.frames)
+    return content_hash(widths, blocks, row.frames)
+
+
+def _whole_blocks(tables: Tables, row: EpisodeRow, start: dict[str, Any]) -> list[HashedBlock]:
+    names = sorted((*Layout.from_avro(start).widths, TIME), key=str.encode)
+    return [
         HashedBlock(k, _WHOLE_BLOCK, {name: leaves[16 * i : 16 * i + 16] for i, name in enumerate(names)})
         for k, leaves in enumerate(tables.leaves(row.key))
     ]
-    blocks += _open_blocks(chunks, widths, len(blocks), row.frames)
-    return content_hash(widths, blocks, row.frames)
 
 
 def _open_blocks(chunks: list[FrameChunk], widths: Mapping[str, int], first: int, frames: int) -> Iterator[HashedBlock]:

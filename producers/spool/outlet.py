@@ -11,7 +11,7 @@ from kinestream.producers.delivery import Ledger
 from kinestream.producers.spool.keeping import Keeping
 from kinestream.producers.spool.line import CONNECTING, ONLINE, Line
 from kinestream.producers.spool.parcel import Parcel
-from kinestream.producers.spool.receipts import Receipts
+from kinestream.producers.spool.receipts import Receipt, Receipts
 from kinestream.producers.spool.sender import MakeStatus, Sender
 from kinestream.producers.spool.store import Spool
 from kinestream.producers.spool.writer import Writer
@@ -24,6 +24,8 @@ from kinestream.schemas.settings import Settings
 
 log = logging.getLogger("kinestream.robot")
 
+#: Name of the fact that holds the text of a robot's program.
+NOTE = "note"
 #: Seconds a broker must have been away for close() to stop waiting for it.
 _GIVE_UP_S = 1.0
 
@@ -37,9 +39,9 @@ class SpooledDelivery:
         kafka: str,
         settings: Settings,
         make_status: MakeStatus,
-        *,
         lane: str = "",
         on_trouble: Callable[[str], None] = lambda _: None,
+        on_receipt: Callable[[Receipt], None] = lambda _: None,
     ) -> None:
         owner = spool.owner
         topics = {"live": topic_name(FRAMES, owner.tenant), "bulk": topic_name(FRAMES_BULK, owner.tenant)}
@@ -51,7 +53,7 @@ class SpooledDelivery:
         self._writer = Writer(spool, settings, self._parcels, self._lane_now, lambda: self._sender.tell())
         receipts = Receipts(kafka, receipts_topic, owner.robot_id, Codec(Registry(settings.registry), ""), settings)
         self._keeping = Keeping(
-            spool.reading, self._writer, self._parcels, receipts, receipts_topic, settings.spool_keep_s
+            *(spool.reading, self._writer, self._parcels, receipts, receipts_topic, settings.spool_keep_s, on_receipt)
         )
         self._sender = Sender(
             Line(kafka, owner.robot_id, topics, settings),
@@ -120,6 +122,10 @@ class SpooledDelivery:
         if self._closed.is_set():
             raise SpoolError("the robot was closed")
         self._writer.put(message, ledger, frames, blocks, wait=wait)
+
+    def keep_note(self, text: str) -> None:
+        """Keep a text of the robot's program, in the next transaction."""
+        self._writer.do(lambda: self._writer.tables.set_fact(NOTE, text))
 
     def poll(self, timeout_s: float) -> None:
         """Commit what is there, or what comes within the timeout."""

@@ -29,9 +29,10 @@ def spools_folder(setting: str = "") -> Path:
     return Path.home() / _DATA.get(sys.platform, ".local/share") / "kinestream" / "spool"
 
 
-def spool_folder(settings: Settings, robot_id: str) -> Path:
-    """The usual spool of a robot."""
-    return spools_folder(settings.spool) / settings.tenant / quote(robot_id, safe="")
+def spool_folder(settings: Settings, robot_id: str, *, gateway: bool = False) -> Path:
+    """The usual spool of a robot; ``gateway``: of one that sends through the gateway (no tenant's name has a dot)."""
+    tenant = f"{settings.tenant}.ingest" if gateway else settings.tenant
+    return spools_folder(settings.spool) / tenant / quote(robot_id, safe="")
 
 
 def find_spools(folder: Path) -> list[Path]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -96,3 +97,19 @@ def _episode(tables: Tables, row: EpisodeRow) -> PromisedEpisode:
 
 def _joined(parts: list[Any], dtype: Any) -> Any:
     return np.concatenate(parts) if parts else np.empty(0, dtype)
+
+
+def latest_records(spool_dir: Path, episode_id: str) -> Iterator[FrameChunk | dict[str, Any]]:
+    """Chunks and marks of one episode that are still in a spool, in order; marks as the fields of an EpisodeMark."""
+    tables, codec = Tables(spool_dir / TABLES), spool_codec()
+    try:
+        for row in tables.episodes():
+            if row.id != episode_id:
+                continue
+            for n, _, _ in tables.places(row.key):
+                for kept in tables.records(row.key, n, 1):
+                    decoded = codec.decode(kept.body)
+                    if decoded.record in ("FrameChunk", "EpisodeMark"):
+                        yield decoded.value
+    finally:
+        tables.close()

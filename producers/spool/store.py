@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from kinestream.producers.spool.orphans import close_orphans
+from kinestream.producers.spool.orphans import OpenTake, close_orphans, newest_open
 from kinestream.producers.spool.parcel import Parcel
 from kinestream.producers.spool.places import TABLES, SpoolLock
 from kinestream.producers.spool.tables import EpisodeRow, Tables
@@ -46,11 +46,20 @@ class Owner:
 class Spool:
     """Opens ``folder``, closes what a dead process left open, and says what is to be sent.
 
+    ``goes_on(take)`` says whether the newest take that was left open is gone on with: ``left_open`` then.
     Raises :class:`SpoolError` where it cannot be made, is in use, or belongs to another robot.
     """
 
-    def __init__(self, folder: Path, owner: Owner, *, power: bool = False) -> None:
-        self.folder, self.owner = folder, owner
+    def __init__(
+        self,
+        folder: Path,
+        owner: Owner,
+        *,
+        power: bool = False,
+        goes_on: Callable[[OpenTake], bool] | None = None,
+    ) -> None:
+        self.folder, self.owner, self._goes_on = folder, owner, goes_on
+        self.left_open: OpenTake | None = None
         try:
             folder.mkdir(parents=True, exist_ok=True)
             self._lock = SpoolLock(folder, f"robot {owner.robot_id}")
@@ -82,7 +91,9 @@ class Spool:
 
     def _begin(self) -> None:
         self._claim()
-        self.orphans = close_orphans(self.tables)
+        left = newest_open(self.tables) if self._goes_on else None
+        self.left_open = left if left and self._goes_on and self._goes_on(left) else None
+        self.orphans = close_orphans(self.tables, self.left_open.row.id if self.left_open else "")
         #: number of the next episode; a new spool begins at its milliseconds, above any it may replace
         self.next_number = int(self.tables.fact("next_number") or time.time_ns() // 1_000_000)
 

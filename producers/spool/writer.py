@@ -192,8 +192,11 @@ class Writer:
             return True
 
     def _begin(self, ledger: Ledger) -> _Taking:
-        parcel = Parcel(self._next_key, ledger.episode_id, began_s=time.monotonic())
-        self._next_key += 1
+        left = (parcel for parcel in list(self._parcels.values()) if parcel.id == ledger.episode_id)
+        parcel = next(left, None)  # of a process before this one
+        if parcel is None:
+            parcel = Parcel(self._next_key, ledger.episode_id, began_s=time.monotonic())
+            self._next_key += 1
         taking = self._taking[ledger.episode_id] = _Taking(parcel, ledger)
         return taking
 
@@ -247,6 +250,7 @@ class Writer:
             taking.ledger.promised = parcel.frames
             self._parcels.setdefault(key, parcel)
             if ended:
+                taking.ledger.ended = True
                 self._taking.pop(parcel.id, None)
         for task in tasks:
             task.then()

@@ -1,0 +1,244 @@
+"""One line of a robot's as a message: every field known and of its kind, or refused; knows no robot and no state."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Final, TypeAlias
+
+from kinestream.producers.episode import MARK_KINDS, OUTCOMES
+from kinestream.producers.ingest.values import Frames, read_frames
+from kinestream.producers.intake import ChannelLike
+from kinestream.producers.labels import EpisodeLabels
+from kinestream.schemas.errors import IngestError
+from kinestream.schemas.layout import Channel
+
+#: Version of the protocol (docs/ingest.md).
+PROTOCOL: Final = 1
+
+
+@dataclass(frozen=True, slots=True)
+class Hello:
+    """Who the robot is and what it may measure."""
+
+    robot_id: str
+    model_id: str
+    joints: tuple[str, ...] | None = None
+    channels: Mapping[str, ChannelLike] = field(default_factory=dict)
+    rate_hz: float = 0.0
+    token: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Start:
+    """A take begins; ``take`` is the client's own name of it, so that a repeated start begins no second one."""
+
+    take: str
+    labels: EpisodeLabels
+
+
+@dataclass(frozen=True, slots=True)
+class Resume:
+    """Go on with the open take."""
+
+    episode_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class Mark:
+    """A mark before the next frame, or before frame ``seq``."""
+
+    kind: str
+    label: str
+    note: str
+    t: int | float | None
+    seq: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class End:
+    """The take is over."""
+
+    outcome: str
+    error_cause: str
+    restorable: bool
+    n_total: int | None
+    content_hash: str
+
+
+@dataclass(frozen=True, slots=True)
+class Ping:
+    """The robot is there."""
+
+
+Message: TypeAlias = Hello | Start | Resume | Frames | Mark | End | Ping
+
+_LABELS: Final = frozenset(EpisodeLabels.__annotations__)
+
+
+def read_message(line: bytes) -> Message:
+    """Of one line; raises :class:`IngestError` (NOT_JSON, UNKNOWN_TYPE, UNKNOWN_FIELD, BAD_VALUE)."""
+    try:
+        said = json.loads(line, parse_constant=_no_constant)
+    except (ValueError, RecursionError) as problem:
+        raise IngestError(
+            "NOT_JSON", f"the line {_cut(line)} is no JSON ({problem}): send one JSON object a line, in UTF-8"
+        ) from problem
+    if not isinstance(said, dict):
+        raise IngestError("NOT_JSON", f"the line {_cut(line)} is no JSON object: send {{'type': ...}}")
+    kind = said.pop("type", None)
+    reader = _READERS.get(kind) if isinstance(kind, str) else None
+    if reader is None:
+        raise IngestError("UNKNOWN_TYPE", f"type {kind!r}: allowed are {', '.join(_READERS)}")
+    fields = _Fields(str(kind), said)
+    message = reader(fields)
+    fields.done()
+    return message
+
+
+def _no_constant(name: str) -> Any:
+    raise ValueError(f"{name} is not JSON: send null where there is no value")
+
+
+def _cut(line: bytes) -> str:
+    return repr(line[:40])[1:] + ("..." if len(line) > 40 else "")
+
+
+class _Fields:
+    """The fields of one message, taken out one by one; what is left at the end is unknown."""
+
+    def __init__(self, kind: str, said: dict[str, Any]) -> None:
+        self.kind, self._said = kind, said
+        self._asked: list[str] = []
+
+    def take(self, name: str, default: Any, allowed: str, fits: Callable[[Any], bool]) -> Any:
+        """Field ``name``; raises BAD_VALUE unless it ``fits``."""
+        self._asked.append(name)
+        if name not in self._said:
+            return default
+        value = self._said.pop(name)
+        if not fits(value):
+            raise IngestError("BAD_VALUE", f"{self.kind}: {name}={_short(value)}: give {allowed}")
+        return value
+
+    def text(self, name: str, default: str = "") -> str:
+        """A text."""
+        return str(self.take(name, default, "a text", lambda v: isinstance(v, str)))
+
+    def one_of(self, name: str, allowed: tuple[str, ...], default: str) -> str:
+        """One of some words."""
+        return str(self.take(name, default, f"one of {', '.join(allowed)}", lambda v: v in allowed))
+
+    def number(self, name: str) -> Any:
+        """A number, or None."""
+        return self.take(name, None, "a number", lambda v: v is None or _is_number(v))
+
+    def count(self, name: str) -> int | None:
+        """A whole number from 0 on, or None."""
+        fits = lambda v: v is None or (type(v) is int and v >= 0)  # noqa: E731
+        found: int | None = self.take(name, None, "a whole number from 0 on", fits)
+        return found
+
+    def rest(self, allowed: frozenset[str]) -> dict[str, Any]:
+        """All other fields, if they are allowed."""
+        self._asked += sorted(allowed)
+        return {name: self._said.pop(name) for name in list(self._said) if name in allowed}
+
+    def done(self) -> None:
+        """Raises UNKNOWN_FIELD if something is left."""
+        if self._said:
+            raise IngestError(
+                "UNKNOWN_FIELD",
+                f"{self.kind}: unknown fields {', '.join(self._said)}; allowed are type, {', '.join(self._asked)}",
+            )
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)
+
+
+def _short(value: Any) -> str:
+    text = repr(value)
+    return text if len(text) <= 60 else text[:57] + "..."
+
+
+def _is_texts(value: Any) -> bool:
+    return isinstance(value, list) and all(isinstance(one, str) for one in value)
+
+
+def _hello(fields: _Fields) -> Hello:
+    fields.take("protocol", PROTOCOL, f"{PROTOCOL}, the one there is", lambda v: v == PROTOCOL)
+    joints = fields.take("joints", None, "a list of names", lambda v: v is None or _is_texts(v))
+    channels = fields.take("channels", {}, "an object of channels by name", lambda v: isinstance(v, dict))
+    hello = Hello(
+        robot_id=fields.text("robot_id"),
+        model_id=fields.text("model_id"),
+        joints=None if joints is None else tuple(joints),
+        channels={name: _channel(name, like) for name, like in channels.items()},
+        rate_hz=fields.number("rate_hz") or 0.0,
+        token=fields.text("token"),
+    )
+    for name in ("robot_id", "model_id"):
+        if not getattr(hello, name):
+            raise IngestError("BAD_VALUE", f"hello: {name} is missing or empty: give a text")
+    return hello
+
+
+def _channel(name: str, like: Any) -> ChannelLike:
+    """A width, the names of the elements, or an object of width, unit and elements."""
+    if type(like) is int or _is_texts(like):
+        return like if type(like) is int else tuple(like)
+    if isinstance(like, dict) and set(like) <= {"width", "unit", "elements"}:
+        elements = like.get("elements", [])
+        width = like.get("width", len(elements) if isinstance(elements, list) else 0)
+        if type(width) is int and isinstance(like.get("unit", ""), str) and _is_texts(elements):
+            return Channel(name, width, like.get("unit", ""), tuple(elements))
+    raise IngestError(
+        "BAD_VALUE",
+        f"hello: channel {name}={_short(like)}: give a width, a list of element names, or an object of width, unit"
+        " and elements",
+    )
+
+
+def _start(fields: _Fields) -> Start:
+    return Start(fields.text("take"), EpisodeLabels(**fields.rest(_LABELS)))  # type: ignore[typeddict-item]
+
+
+def _resume(fields: _Fields) -> Resume:
+    return Resume(fields.text("episode_id"))
+
+
+def _mark(fields: _Fields) -> Mark:
+    kind = fields.one_of("kind", MARK_KINDS, "NOTE")
+    label, note = fields.text("label"), fields.text("note")
+    t, t_ns = fields.number("t"), fields.count("t_ns")
+    return Mark(kind, label, note, t_ns if t is None else float(t), fields.count("seq"))
+
+
+def _end(fields: _Fields) -> End:
+    return End(
+        fields.one_of("outcome", OUTCOMES, "UNKNOWN"),
+        fields.text("error_cause"),
+        fields.take("restorable", True, "true or false", lambda v: isinstance(v, bool)),
+        fields.count("n_total"),
+        fields.text("content_hash"),
+    )
+
+
+def _frames(fields: _Fields) -> Frames:
+    allowed = frozenset({"t", "t_ns", "position", "velocity", "effort", "command", "channels"})
+    seq = fields.count("seq")
+    return read_frames(seq, fields.rest(allowed), many=fields.kind == "frames")
+
+
+_READERS: Final[dict[str, Callable[[_Fields], Message]]] = {
+    "hello": _hello,
+    "start": _start,
+    "resume": _resume,
+    "frame": _frames,
+    "frames": _frames,
+    "mark": _mark,
+    "end": _end,
+    "ping": lambda _: Ping(),
+}
