@@ -2,20 +2,14 @@
 
 from __future__ import annotations
 
-from functools import lru_cache
 from math import ceil, log, log2
 
 import numpy as np
-from numpy.typing import NDArray
 
 from kinestream.streams.quality.model import NONE, Floats
 
 #: SPARC: highest frequency (Hz), least amplitude that counts, zero padding in powers of two.
-_CUT_HZ, _LEAST, _PADDING = 10.0, 0.05, 4
-#: samples (a power of two) up to which only the lines that count are computed
-_SHORT = 256
-
-Complexes = NDArray[np.complex128]
+CUT_HZ, LEAST, PADDING = 10.0, 0.05, 4
 
 
 def dimensionless_jerk(speed: Floats, rate_hz: float) -> float:
@@ -65,18 +59,13 @@ def sparc(speed: Floats, rate_hz: float) -> float:
     spectrum is empty or has one line.
     """
     points = 1 << ceil(log2(len(speed)))
-    lines = int(_CUT_HZ * (points << _PADDING) / rate_hz * (1 + 1e-12)) + 1
-    if points <= _SHORT and lines <= points << (_PADDING - 1) and np.minimum.reduce(speed) >= 0:
-        size = np.abs(_low_lines(speed, points, lines))
-        # of what is nowhere negative no line is greater than the sum
-        greatest = float(size[0])
-    else:
-        size = np.abs(np.fft.rfft(speed, points << _PADDING))
-        greatest, size = float(np.maximum.reduce(size)), size[:lines]
+    size = np.abs(np.fft.rfft(speed, points << PADDING))
+    greatest = float(np.maximum.reduce(size))
+    size = size[: int(CUT_HZ * (points << PADDING) / rate_hz * (1 + 1e-12)) + 1]
     if not greatest > 0:
         return NONE
     size = size / greatest
-    (inside,) = (size >= _LEAST).nonzero()
+    (inside,) = (size >= LEAST).nonzero()
     if len(inside) < 2:
         return NONE
     size = size[inside[0] : inside[-1] + 1]
@@ -84,25 +73,6 @@ def sparc(speed: Floats, rate_hz: float) -> float:
     change *= change
     change += 1 / len(change) ** 2
     return -float(np.add.reduce(np.sqrt(change)))
-
-
-@lru_cache(maxsize=64)
-def _transform(points: int, lines: int) -> tuple[Complexes, Complexes]:
-    """For :func:`_low_lines`: (rows, points) of the transform of ``points``, and (points, 16) shifts between lines."""
-    finer = 1 << _PADDING
-    place = np.arange(points)
-    rows = np.exp(-2j * np.pi / points * (np.arange(-(-lines // finer))[:, None] * place % points))
-    return rows, np.exp(-2j * np.pi / (points * finer) * (place[:, None] * np.arange(finer)))
-
-
-def _low_lines(speed: Floats, points: int, lines: int) -> Complexes:
-    """The first ``lines`` of the transform of ``speed`` padded to 16 times ``points``, (lines,), complex.
-
-    Line 16 i + r is line i of the speed turned by r: a product with few rows instead of all lines of a long transform.
-    """
-    rows, shifts = _transform(points, lines)
-    found: Complexes = ((rows[:, : len(speed)] * speed) @ shifts[: len(speed)]).reshape(-1)[:lines]
-    return found
 
 
 def rms_jerk(position: Floats, rate_hz: float) -> float:

@@ -52,8 +52,10 @@ class Segments:
         ended: list[Floats] = []
         if not len(speed) or self._nothing_happens(series, speed):
             return ended
-        while begin < len(speed):
-            begin = self._move(speed, series, begin, ended) if self._count else self._wait(speed, series, begin)
+        # one by one: a movement or a rest is too short for whole-array steps to be worth their price
+        values: list[float] = speed.tolist()
+        while begin < len(values):
+            begin = self._move(values, series, begin, ended) if self._count else self._wait(values, series, begin)
         return ended
 
     def _nothing_happens(self, series: Floats, speed: Floats) -> bool:
@@ -71,11 +73,11 @@ class Segments:
     def _floor(self, peak: float) -> float:
         return max(self._rules.move_rest, self._rules.move_peak * peak) * (1 - SLACK)
 
-    def _wait(self, speed: Floats, series: Floats, begin: int) -> int:
+    def _wait(self, values: list[float], series: Floats, begin: int) -> int:
         """Up to the sample that opens a movement; keeps those back to the last at rest, and that one."""
         rest, opens, before, lead = self._rules.move_rest, self._rules.move_open, self._speed, 0
         series = series[begin:]
-        for k, value in enumerate(speed[begin:].tolist()):
+        for k, value in enumerate(values[begin:]):
             if value > opens and value > before:
                 self._put_aside(series[lead:k])
                 self._kept, self._lead = [*self._lead, series[k : k + 1]], []
@@ -94,38 +96,22 @@ class Segments:
         while sum(map(len, self._lead)) > self._longest // 2:
             self._lead = self._lead[1:]
 
-    def _move(self, speed: Floats, series: Floats, begin: int, ended: list[Floats]) -> int:
+    def _move(self, values: list[float], series: Floats, begin: int, ended: list[Floats]) -> int:
         """Up to the sample that ends the movement, included."""
-        end = min(len(series), begin + self._longest - self._count)
-        part, last = speed[begin:end], self._longest == self._count + end - begin
-        top = int(part.argmax())
-        peak = float(part[top])
-        if peak <= self._peak:
-            top, peak = 0, self._peak
-        below = part < self._floor(peak)
-        first = int(below.argmax())
-        if below[first] and first < top:
-            # on the way up the floor is lower
-            first = self._slow_on_the_way_up(part[: top + 1].tolist())
-            first = first if first >= 0 else top + int(below[top:].argmax())
-        if below[first]:
-            return self._close(series, begin, begin + first + 1, ended)
-        if last:
+        end = min(len(values), begin + self._longest - self._count)
+        rest, share = self._floor(0.0), self._rules.move_peak * (1 - SLACK)
+        peak, floor = self._peak, share * self._peak
+        for k, value in enumerate(values[begin:end], begin):
+            if value > peak:
+                peak, floor = value, share * value
+            elif value < floor or value < rest:
+                return self._close(series, begin, k + 1, ended)
+        if self._longest == self._count + end - begin:
             return self._close(series, begin, end, ended)
         self._kept.append(series[begin:end])
         self._count += end - begin
         self._peak = peak
         return end
-
-    def _slow_on_the_way_up(self, values: list[float]) -> int:
-        """The first sample below the floor at its time; -1 = none."""
-        peak, rest, share = self._peak, self._floor(0.0), self._rules.move_peak * (1 - SLACK)
-        for k, value in enumerate(values):
-            if value > peak:
-                peak = value
-            elif value < rest or value < share * peak:
-                return k
-        return -1
 
     def _close(self, series: Floats, begin: int, end: int, ended: list[Floats]) -> int:
         """The movement ends with the sample before ``end``, which may be the rest before the next."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from array import array
+from collections.abc import Iterable
 from copy import deepcopy
 from math import ceil, sqrt
 from statistics import median
@@ -12,8 +13,8 @@ import numpy as np
 from kinestream.streams.quality.arms import arms_of
 from kinestream.streams.quality.desk import Batch
 from kinestream.streams.quality.family import Family, Found, plain, rows
+from kinestream.streams.quality.figures import Figures, figures_of
 from kinestream.streams.quality.filters import BLOCK, Filter
-from kinestream.streams.quality.formulas import bend_energy, jerk_scale, minus_log, peaks, sparc
 from kinestream.streams.quality.model import NONE, Context, Floats, Mask, MetricValue, Span
 from kinestream.streams.quality.rules import Rules
 from kinestream.streams.quality.segments import Segments
@@ -21,6 +22,8 @@ from kinestream.streams.quality.segments import Segments
 #: movements whose figures are kept; beyond, every second one is
 _KEPT = 128
 _PER_MOVEMENT = ("S1", "S1v", "S2")
+#: samples of movements that wait to be measured together
+_WAITING = 256
 
 
 class Movements:
@@ -34,37 +37,59 @@ class Movements:
         self.peaks, self.path = 0, 0.0
         self.jerk_squares, self.samples = 0.0, 0
 
-    def add(self, movement: Floats, rate_hz: float) -> None:
-        """``movement`` (k, 2): speed, and the squared norm of the joints' second velocity differences."""
-        speed = np.ascontiguousarray(movement[:, 0])
-        jerk_squares = float(np.add.reduce(movement[2:, 1])) * rate_hz**4
-        scale = jerk_scale(speed, rate_hz)
-        found = {
-            "S1": minus_log(scale * bend_energy(speed) * rate_hz**3),
-            "S1v": minus_log(scale * jerk_squares / rate_hz),
-            "S2": sparc(speed, rate_hz),
-        }
-        self._keep(found)
-        self.count += 1
-        self.peaks += peaks(speed)
-        self.path += float(np.add.reduce(speed)) / rate_hz
+    def add(self, one: Figures, samples: int, jerk_squares: float) -> None:
+        """A movement of so many samples, with the sum of its squared jerk, rad^2/s^6."""
+        self._keep((one.ldlj, one.vector_ldlj, one.sparc))
+        self.peaks += one.peaks
+        self.path += one.path
         self.jerk_squares += jerk_squares
-        self.samples += len(speed) - 2
+        self.samples += samples - 2
 
-    def _keep(self, found: dict[str, float]) -> None:
-        if self.count % self._every == 0:
-            for name, figure in found.items():
+    def _keep(self, figures: Iterable[float]) -> None:
+        kept = self.count % self._every == 0
+        self.count += 1
+        for name, figure in zip(_PER_MOVEMENT, figures, strict=True):
+            if kept:
                 self.figures[name].append(figure)
+            if figure == figure and not figure >= self.worst[name]:
+                self.worst[name] = figure
         if len(self.figures["S1"]) > _KEPT:
-            self.figures = {name: kept[::2] for name, kept in self.figures.items()}
+            self.figures = {name: one[::2] for name, one in self.figures.items()}
             self._every *= 2
-        for name, figure in found.items():
-            self.worst[name] = figure if not figure >= self.worst[name] and figure == figure else self.worst[name]
 
     def median(self, name: str) -> float:
         """Over the movements, NaN for none."""
         known = [figure for figure in self.figures[name] if figure == figure]
         return median(known) if known else NONE
+
+
+class Waiting:
+    """Movements of all arms that wait to be measured: a dozen cost hardly more than one."""
+
+    def __init__(self, rate_hz: float) -> None:
+        self._rate = rate_hz
+        self._arms: list[int] = []
+        self._speeds: list[Floats] = []
+        self._bends: list[float] = []
+        self._samples = 0
+
+    def add(self, arm: int, movement: Floats, to: list[Movements]) -> None:
+        """``movement`` (k, 2): speed, and the squared norm of the joints' second velocity differences."""
+        self._arms.append(arm)
+        self._speeds.append(movement[:, 0].copy())
+        self._bends.append(float(np.add.reduce(movement[2:, 1])))
+        self._samples += len(movement)
+        if self._samples >= _WAITING:
+            self.settle(to)
+
+    def settle(self, to: list[Movements]) -> None:
+        """Measure those that wait."""
+        if not self._arms:
+            return
+        found = figures_of(self._speeds, self._bends, self._rate)
+        for arm, one, speed, bend in zip(self._arms, found, self._speeds, self._bends, strict=True):
+            to[arm].add(one, len(speed), bend * self._rate**4)
+        self._arms, self._speeds, self._bends, self._samples = [], [], [], 0
 
 
 class Windows:
@@ -127,6 +152,7 @@ class _Lane:
         self._before: Floats | None = None
         self.segments = [Segments(rules, rate) for _ in arms]
         self.movements = [Movements() for _ in arms]
+        self.waiting = Waiting(rate)
         self.windows = Windows(rules, rate, len(arms))
         self.energy, self.tremor = np.zeros(len(context.joints)), np.zeros(len(context.joints))
         self.frames = 0
@@ -142,7 +168,7 @@ class _Lane:
         pairs = series.reshape(arms, 2, n)
         for place, segments in enumerate(self.segments):
             for movement in segments.add(pairs[place].T):
-                self.movements[place].add(movement, self.rate)
+                self.waiting.add(place, movement, self.movements)
         self.windows.add(pairs)
         self._tremble(velocity)
 
@@ -253,7 +279,8 @@ class Smoothness(Family):
                 lane.add(self._held[: self._filled])
             for place, segments in enumerate(lane.segments):
                 for movement in segments.finish():
-                    lane.movements[place].add(movement, lane.rate)
+                    lane.waiting.add(place, movement, lane.movements)
+            lane.waiting.settle(lane.movements)
             self._finished = lane
         return self._finished
 

@@ -10,9 +10,11 @@ import pytest
 from kinestream.streams.quality import BUILTIN, Context, Frames
 from kinestream.streams.quality.arrival import Arrivals, interarrival_jitter, reordering, rfc3550_loss
 from kinestream.streams.quality.board import Board
+from kinestream.streams.quality.figures import figures_of
 from kinestream.streams.quality.filters import BLOCK, Filter
 from kinestream.streams.quality.formulas import (
     dimensionless_jerk,
+    jerk_scale,
     ldlj,
     normalised_jerk,
     peaks,
@@ -302,3 +304,21 @@ def test_row_16_paths():
         if split is not None:
             way = sqrt(path.far_squared) + np.linalg.norm(path.end - path.far)
             assert way / path.length == pytest.approx(split, abs=1e-6)
+
+
+@pytest.mark.parametrize("rate", [30.0, 100.0, 500.0])
+def test_movements_measured_together_have_the_figures_of_each_alone(rate):
+    rng = np.random.default_rng(4)
+    speeds = [np.abs(rng.normal(0.2, 0.1, n)) for n in (6, 7, 40, 64, 65, 130, 300, 700)]
+    speeds += [reach(), reach(2.0, closed=False), np.tile(reach(), 3), np.r_[np.zeros(9), reach()], np.zeros(20)]
+    speeds += [np.linspace(0, 1, 30), np.linspace(1, 0, 30), np.r_[reach(), np.full(30, 0.5)]]
+    bends = rng.uniform(0, 1e-3, len(speeds)).tolist()
+    for one, speed, bend in zip(figures_of(speeds, bends, rate), speeds, bends, strict=True):
+        assert one.ldlj == pytest.approx(ldlj(speed, rate), rel=1e-12, nan_ok=True)
+        assert one.vector_ldlj == pytest.approx(
+            -log(jerk_scale(speed, rate) * bend * rate**3) if speed.any() else np.nan, rel=1e-12, nan_ok=True
+        )
+        assert one.sparc == pytest.approx(sparc(speed, rate), rel=1e-10, nan_ok=True)
+        assert one.peaks == (peaks(speed) if speed.any() else one.peaks)
+        assert one.path == pytest.approx(speed.sum() / rate, rel=1e-12)
+        assert figures_of([speed], [bend], rate)[0] == pytest.approx(one, rel=1e-12, nan_ok=True)
