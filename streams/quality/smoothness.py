@@ -29,6 +29,8 @@ _WAITING = 256
 class Movements:
     """Figures of an arm's movements: bounded, for a median and the worst; sums for S3 and S5."""
 
+    __slots__ = ("_every", "count", "figures", "jerk_squares", "path", "peaks", "samples", "worst")
+
     def __init__(self) -> None:
         self.count = 0
         self.figures = {name: array("d") for name in _PER_MOVEMENT}
@@ -66,6 +68,8 @@ class Movements:
 class Waiting:
     """Movements of all arms that wait to be measured: a dozen cost hardly more than one."""
 
+    __slots__ = ("_arms", "_bends", "_rate", "_samples", "_speeds")
+
     def __init__(self, rate_hz: float) -> None:
         self._rate = rate_hz
         self._arms: list[int] = []
@@ -94,6 +98,8 @@ class Waiting:
 
 class Windows:
     """S4 over windows of 0.4 s: normalised jerk T^5 * integral(|jerk|^2) / L^2, jerky above 6500 (ProtoMotions)."""
+
+    __slots__ = ("_filled", "_rate", "_rules", "_size", "_sums", "jerky", "windows")
 
     def __init__(self, rules: Rules, rate_hz: float, arms: int) -> None:
         self._rules, self._rate = rules, rate_hz
@@ -133,6 +139,22 @@ class Windows:
 
 class _Lane:
     """Everything that runs behind the filters, over blocks that begin at fixed frames."""
+
+    __slots__ = (
+        "_arm",
+        "_band",
+        "_before",
+        "_columns",
+        "_smooth",
+        "energy",
+        "frames",
+        "movements",
+        "rate",
+        "segments",
+        "tremor",
+        "waiting",
+        "windows",
+    )
 
     def __init__(self, context: Context, rules: Rules) -> None:
         rate = self.rate = context.nominal_rate_hz
