@@ -61,7 +61,7 @@ def kept(settings: Settings, bootstrap: str, topics: Iterable[str], timeout_s: f
     found: dict[str, Kept] = {}
     try:
         for resource, answer in admin.describe_configs(asked, request_timeout=timeout_s).items():
-            config = answer.result(timeout_s)
+            config = answer.result()  # librdkafka itself ends it in time
             if "delete" in config["cleanup.policy"].value:
                 ms, size = (float(config[name].value) for name in ("retention.ms", "retention.bytes"))
                 found[resource.name] = Kept(ms / 1000 if ms >= 0 else math.inf, size if size >= 0 else math.inf)

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, fields, replace
 from functools import partial
 from pathlib import Path
+from typing import Final
 
 from kinestream.deploy.local import health
 from kinestream.deploy.local.guard import closed
@@ -15,6 +16,9 @@ from kinestream.deploy.local.ports import Remembered, lane_of, worker_names
 from kinestream.deploy.local.supervise import Program
 from kinestream.schemas.rulebook import read_overlays
 from kinestream.schemas.settings import PREFIX, Settings
+
+#: Settings that name a file of the cluster's access.
+FILES: Final = ("kafka_ca", "kafka_certificate", "kafka_key")
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,19 +123,24 @@ def worker_environment(settings: Settings, remembered: Remembered, name: str, ho
         worker_port=remembered.ports[name],
         lane=lane_of(name, remembered, settings),
         rules=_rules(settings.rules),
+        **{name: _absolute(getattr(settings, name)) for name in FILES},
         # empty: the worker makes one from host and port, which stay; a name of ours could meet another stack's
         instance_id=settings.instance_id and f"{settings.instance_id}-{name}",
     )
     return {PREFIX + one.name.upper(): str(getattr(seen, one.name)) for one in fields(seen)}
 
 
+def _absolute(path: str) -> str:
+    """Where a worker finds it from another folder."""
+    return str(Path(path).expanduser().resolve()) if path else ""
+
+
 def _rules(path: str) -> str:
-    """Where a worker finds them from another folder; a mistake in them is told before a worker starts."""
-    if not path:
-        return ""
-    place = Path(path).expanduser().resolve()
-    read_overlays(place)
-    return str(place)
+    """A mistake in them is told before a worker starts."""
+    place = _absolute(path)
+    if place:
+        read_overlays(place)
+    return place
 
 
 def test_broker_address(home: Path) -> Path:

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import threading
 import time
+from collections.abc import Callable
 
 import pytest
+from confluent_kafka import TopicPartition
 
 from kinestream.schemas.errors import SettingError
 from kinestream.schemas.settings import Settings
 from kinestream.streams.transport.holding import Holding
+from kinestream.streams.transport.identity import Identity
 from kinestream.streams.transport.joining import Joining
 from kinestream.streams.transport.starting import Start, decide
 
@@ -70,3 +74,31 @@ def test_the_poll_interval_is_never_below_the_session() -> None:
 def test_a_lane_or_decision_that_does_not_exist_is_refused(variable: str) -> None:
     with pytest.raises(SettingError, match=variable):
         Settings.from_env({variable: "sideways"})
+
+
+class Committed:
+    """What a group has on record for one partition, whose mark is ``next_mark`` with every look."""
+
+    def __init__(self, next_mark: Callable[[], str]) -> None:
+        self._next_mark = next_mark
+
+    def committed(self, asked: list[TopicPartition], timeout: float) -> list[TopicPartition]:
+        return [TopicPartition("t", 0, 5, metadata=self._next_mark())]
+
+
+def claim(us: Identity, next_mark: Callable[[], str]) -> None:
+    us.claim(Committed(next_mark), [TopicPartition("t", 0)], threading.Event(), watch_s=0.1)
+
+
+def test_an_id_is_a_living_processs_whose_marks_rise_and_ours_whose_marks_are_our_own() -> None:
+    """Ours rise while we look when a commit that a dying broker had taken is answered by the one that is back."""
+    joining = Joining("b:1", "g", instance_id="w1", session_s=0.3)
+    us, other = Identity(joining), Identity(joining)
+    with pytest.raises(SettingError, match="is already member 'w1' of group 'g'"):
+        claim(us, other.mark)
+    claim(us, us.mark)
+    dead = other.mark()
+    claim(us, lambda: dead)
+    looks = iter((dead, us.mark(), other.mark()))
+    with pytest.raises(SettingError, match="is already member"):
+        claim(us, lambda: next(looks, dead))

@@ -1,4 +1,4 @@
-"""Rules of a site reach its workers, which run in another folder; a mistake in them stops `up`, not the workers."""
+"""Files of a site reach its workers, which run in another folder; a mistake in rules stops `up`, not the workers."""
 
 from __future__ import annotations
 
@@ -23,6 +23,22 @@ def test_a_worker_finds_them_from_another_folder(tmp_path: Path, monkeypatch: py
     monkeypatch.chdir(tmp_path)
     assert rules_of_a_worker("site.yaml", tmp_path) == str((tmp_path / "site.yaml").resolve())
     assert rules_of_a_worker("", tmp_path) == ""
+
+
+def test_a_worker_finds_the_files_of_the_clusters_access(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    site = Settings(kafka_ca="ca.pem", kafka_certificate="sub/me.pem", kafka_key="/keys/me.key")
+    told = worker_environment(site, STACK, "worker", tmp_path / "elsewhere")
+    ours = Settings.from_env(told).kafka_access()
+    assert (ours["ssl.ca.location"], ours["ssl.certificate.location"], ours["ssl.key.location"]) == (
+        str(tmp_path / "ca.pem"),
+        str(tmp_path / "sub" / "me.pem"),
+        "/keys/me.key",
+    )
+    assert (
+        "ssl.ca.location"
+        not in Settings.from_env(worker_environment(Settings(), STACK, "worker", tmp_path)).kafka_access()
+    )
 
 
 def test_a_mistake_is_told_before_a_worker_starts(tmp_path: Path) -> None:
