@@ -7,7 +7,6 @@ from collections.abc import Callable
 from dataclasses import dataclass, fields, replace
 from functools import partial
 from pathlib import Path
-from typing import Final
 
 from kinestream.deploy.local import health
 from kinestream.deploy.local.guard import closed
@@ -16,9 +15,6 @@ from kinestream.deploy.local.ports import Remembered, lane_of, worker_names
 from kinestream.deploy.local.supervise import Program
 from kinestream.schemas.rulebook import read_overlays
 from kinestream.schemas.settings import PREFIX, Settings
-
-#: Settings that name a file of the cluster's access.
-FILES: Final = ("kafka_ca", "kafka_certificate", "kafka_key")
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,7 +119,9 @@ def worker_environment(settings: Settings, remembered: Remembered, name: str, ho
         worker_port=remembered.ports[name],
         lane=lane_of(name, remembered, settings),
         rules=_rules(settings.rules),
-        **{name: _absolute(getattr(settings, name)) for name in FILES},
+        kafka_ca=_absolute(settings.kafka_ca),
+        kafka_certificate=_absolute(settings.kafka_certificate),
+        kafka_key=_absolute(settings.kafka_key),
         # empty: the worker makes one from host and port, which stay; a name of ours could meet another stack's
         instance_id=settings.instance_id and f"{settings.instance_id}-{name}",
     )
