@@ -14,6 +14,8 @@ from kinestream.schemas.errors import RecordingError
 
 #: Bytes of one message at most: what no topic takes is not read into memory.
 _MOST: Final = 64 * 1024**2
+#: Bytes by whose first that is no space the form of a file is told.
+_HEAD: Final = 256
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,11 +65,11 @@ def read_capture(path: Path) -> Iterator[Captured]:
     """
     try:
         with path.open("rb") as file:
-            head = file.read(1)
+            head = file.read(_HEAD)
             file.seek(0)
             if not head:
                 raise RecordingError(f"{path} is empty: capture messages first (`kinestream wire capture`)")
-            yield from _lines(path, file) if head == b"{" else _binary(path, file)
+            yield from _lines(path, file) if head.lstrip().startswith(b"{") else _binary(path, file)
     except OSError as problem:
         raise RecordingError(f"{path} cannot be read ({problem.strerror}): give a capture file") from problem
 

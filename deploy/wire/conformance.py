@@ -106,8 +106,6 @@ class _Run:
         worker = self._worker(message)
         conflicts = worker.conflicts()
         letters = [one for one in worker.take(record) if one.offset == message.number]
-        for letter in letters:
-            self._reception.refused(letter.reason)
         seen = {
             "EpisodeStart": self._start,
             "FrameChunk": self._chunk,
@@ -121,6 +119,10 @@ class _Run:
             self._miss(message)
         else:
             seen(message, record, letters[0] if letters else None, worker.conflicts() - conflicts)
+        value = record.value
+        episode_id = value.episode_id if record.record == "FrameChunk" else value.get("episode_id")
+        if letters and episode_id not in self._cut_off:
+            self._reception.refused(letters[0].reason)
 
     def _miss(self, message: Captured) -> None:
         """A message that says nothing: what the takes of its sender now lack follows from it."""

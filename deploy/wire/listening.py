@@ -5,12 +5,13 @@ from __future__ import annotations
 import time
 from collections import defaultdict, deque
 from collections.abc import Callable, Iterable
-from datetime import datetime
+from datetime import UTC, datetime, timedelta
 from heapq import merge
 from typing import Any, Final
 
 from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
 
+from kinestream.deploy.topics import broker_kind
 from kinestream.deploy.wire.capture import Captured
 from kinestream.schemas.catalogue import FRAMES, FRAMES_BULK, topic_name
 from kinestream.schemas.codec import Codec
@@ -23,6 +24,8 @@ from kinestream.streams.reading import consumer_config
 
 #: Messages without the robot's key that are kept until it is known whose they are.
 _STRANGERS: Final = 20_000
+#: Seconds before now in which the start of the take under way is looked for: takes last 10 to 60 s.
+_LOOK_BACK_S: Final = 180.0
 #: Seconds between two lines of progress.
 _TOLD_S: Final = 5.0
 _BATCH: Final = 1000
@@ -42,7 +45,7 @@ class Listener:
         _, self._counts = describe(settings, bootstrap, topics)
         #: of the live topic; the bulk topic has as many
         self.partitions = self._counts[topics[0]]
-        self._config = consumer_config(settings, bootstrap, "")
+        self._config, self._access = consumer_config(settings, bootstrap, ""), settings.kafka_access()
         self._codecs = {topic: Codec(registry, topic) for topic in topics}
         self._episodes: set[str] = set()
         self._strangers: deque[Any] = deque(maxlen=_STRANGERS)
@@ -50,13 +53,16 @@ class Listener:
     def messages(
         self, seconds: float, since: datetime | None = None, note: Callable[[str], None] = lambda _: None
     ) -> list[Captured]:
-        """What comes within ``seconds`` from now on; with ``since`` instead what has come since that broker time.
+        """The take under way and what comes within ``seconds``; with ``since`` instead what has come since then.
 
         Each partition in the order of its log, one beside the other by time. Raises :class:`BrokerError` for none.
         """
         consumer = Consumer(self._config)
         try:
-            found = self._history(consumer, since, note) if since else self._listen(consumer, seconds, note)
+            began = since or datetime.now(UTC) - timedelta(seconds=_LOOK_BACK_S)
+            found, ends = self._history(consumer, began, note)
+            if since is None:
+                found = self._under_way(found) + self._listen(consumer, ends, seconds, note)
         except KafkaException as problem:
             raise BrokerError(f"cannot read from {self._bootstrap}: {problem.args[0].str()}") from problem
         finally:
@@ -70,8 +76,10 @@ class Listener:
             )
         return [_captured(number, message) for number, message in enumerate(_in_order(found), 1)]
 
-    def _listen(self, consumer: Any, seconds: float, note: Callable[[str], None]) -> list[Any]:
-        consumer.assign([TopicPartition(p.topic, p.partition, high) for p, (_, high) in self._bounds(consumer)])
+    def _listen(
+        self, consumer: Any, begins: dict[tuple[str, int], int], seconds: float, note: Callable[[str], None]
+    ) -> list[Any]:
+        consumer.assign([TopicPartition(*place, offset) for place, offset in begins.items()])
         found: list[Any] = []
         deadline = time.monotonic() + seconds
         told = time.monotonic() + _TOLD_S
@@ -82,18 +90,21 @@ class Listener:
                 note(f"{len(found)} records of {self._robot_id}; {max(left, 0):.0f} s to go")
         return found
 
-    def _history(self, consumer: Any, since: datetime, note: Callable[[str], None]) -> list[Any]:
-        ends = {(p.topic, p.partition): high for p, (_, high) in self._bounds(consumer)}
-        asked = [TopicPartition(*place, int(since.timestamp() * 1000)) for place in ends]
-        begins = [one for one in consumer.offsets_for_times(asked, timeout=_ANSWER_S) if one.offset >= 0]
-        begins = [one for one in begins if one.offset < ends[one.topic, one.partition]]
+    def _history(
+        self, consumer: Any, since: datetime, note: Callable[[str], None]
+    ) -> tuple[list[Any], dict[tuple[str, int], int]]:
+        """What is in the log since then, and where it ends."""
+        bounds = self._bounds(consumer)
+        ends = {(p.topic, p.partition): high for p, (_, high) in bounds}
+        since_ms = int(since.timestamp() * 1000)
+        begins = [one for one in self._since(consumer, bounds, since_ms) if 0 <= one.offset < _end(ends, one)]
         left = {(one.topic, one.partition) for one in begins}
         consumer.assign(begins)
         found: list[Any] = []
         told = time.monotonic() + _TOLD_S
         while left:
             batch = consumer.consume(_BATCH, 0.2)
-            found += self._mine(batch)
+            found += self._mine([m for m in batch if m.error() or m.timestamp()[1] >= since_ms])
             for message in batch:
                 place, error = (message.topic(), message.partition()), message.error()
                 at_end = error is not None and error.code() == KafkaError._PARTITION_EOF
@@ -102,11 +113,39 @@ class Listener:
             if time.monotonic() > told:
                 told += _TOLD_S
                 note(f"{len(found)} records of {self._robot_id}; {len(left)} partitions to go")
-        return found
+        return found, ends
+
+    def _since(self, consumer: Any, bounds: list[tuple[Any, tuple[int, int]]], since_ms: int) -> list[Any]:
+        """Where to begin; the test broker knows no times, and is small."""
+        if broker_kind(self._bootstrap, access=self._access) == "test":
+            return [TopicPartition(p.topic, p.partition, low) for p, (low, _) in bounds]
+        asked = [TopicPartition(p.topic, p.partition, since_ms) for p, _ in bounds]
+        return list(consumer.offsets_for_times(asked, timeout=_ANSWER_S))
+
+    def _under_way(self, found: list[Any]) -> list[Any]:
+        """Of what came before: the take being recorded, from its start on. What was sent earlier is of no interest."""
+        ordered = list(_in_order(found))
+        for at in range(len(ordered) - 1, -1, -1):
+            value = self._decoded(ordered[at])
+            if isinstance(value, dict) and "n_total" in value:
+                break
+            if isinstance(value, dict) and "joints" in value:
+                return ordered[at:]
+        return []
 
     def _bounds(self, consumer: Any) -> list[tuple[TopicPartition, tuple[int, int]]]:
+        """Lowest offset kept and end of each; of a topic just made, a broker first says that it is not its own."""
         places = [TopicPartition(topic, number) for topic, count in self._counts.items() for number in range(count)]
-        return [(place, consumer.get_watermark_offsets(place, timeout=_ANSWER_S)) for place in places]
+        deadline = time.monotonic() + _ANSWER_S
+        while True:
+            try:
+                return [(place, consumer.get_watermark_offsets(place, timeout=_ANSWER_S)) for place in places]
+            except KafkaException:
+                if time.monotonic() > deadline:
+                    raise
+                for topic in self._counts:
+                    consumer.list_topics(topic, timeout=_ANSWER_S)
+                time.sleep(0.05)
 
     def _mine(self, batch: list[Any]) -> list[Any]:
         """Those with its key; of the others those that may be its own wait."""
@@ -148,6 +187,10 @@ class Listener:
             return self._codecs[message.topic()].decode(message.value() or b"").value
         except DecodeError:
             return None
+
+
+def _end(ends: dict[tuple[str, int], int], place: Any) -> int:
+    return ends[place.topic, place.partition]
 
 
 def _in_order(found: Iterable[Any]) -> Iterable[Any]:

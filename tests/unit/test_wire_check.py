@@ -224,8 +224,13 @@ MISTAKES: dict[str, tuple[Spoiler, list[str]]] = {
 }
 
 RECEIPT = {
-    **{"tenant": "hub", "robot_id": "r1", "episode_id": ELSEWHERE, "revision": 1, "frames": 0},
-    **{"content_hash": "", "final": True},
+    "tenant": "hub",
+    "robot_id": "r1",
+    "episode_id": ELSEWHERE,
+    "revision": 1,
+    "frames": 0,
+    "content_hash": "",
+    "final": True,
 }
 
 
