@@ -27,6 +27,8 @@ class Hello:
     joints: tuple[str, ...] | None = None
     channels: Mapping[str, ChannelLike] = field(default_factory=dict)
     rate_hz: float = 0.0
+    #: it wants to hear what the hub finds
+    findings: bool = False
     token: str = ""
 
 
@@ -134,6 +136,10 @@ class _Fields:
         """A number, or None."""
         return self.take(name, None, "a number", lambda v: v is None or _is_number(v))
 
+    def yes(self, name: str, *, default: bool) -> bool:
+        """True or false."""
+        return bool(self.take(name, default, "true or false", lambda v: isinstance(v, bool)))
+
     def count(self, name: str) -> int | None:
         """A whole number from 0 on, or None."""
         fits = lambda v: v is None or (type(v) is int and v >= 0)  # noqa: E731
@@ -177,6 +183,7 @@ def _hello(fields: _Fields) -> Hello:
         joints=None if joints is None else tuple(joints),
         channels={name: _channel(name, like) for name, like in channels.items()},
         rate_hz=fields.number("rate_hz") or 0.0,
+        findings=fields.yes("findings", default=False),
         token=fields.text("token"),
     )
     for name in ("robot_id", "model_id"):
@@ -220,7 +227,7 @@ def _end(fields: _Fields) -> End:
     return End(
         fields.one_of("outcome", OUTCOMES, "UNKNOWN"),
         fields.text("error_cause"),
-        fields.take("restorable", True, "true or false", lambda v: isinstance(v, bool)),
+        fields.yes("restorable", default=True),
         fields.count("n_total"),
         fields.text("content_hash"),
     )

@@ -7,13 +7,14 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from kinestream.producers.episode import Episode
+from kinestream.producers.findings import RobotFinding
 from kinestream.producers.ingest.messages import End, Hello, Mark, Start
 from kinestream.producers.ingest.takes import ENDED, OPEN, STORED, TakeNote, TakeNotes
 from kinestream.producers.ingest.values import Frames, Memory
@@ -52,7 +53,7 @@ class Seat:
         #: takes whose end mark is on its way into the spool
         self.ending: list[tuple[Episode, TakeNote]] = []
         #: answers about takes that have ended, for whoever speaks for the robot
-        self.news: deque[dict[str, Any]] = deque(maxlen=64)
+        self.news: deque[dict[str, Any]] = deque(maxlen=256)
         self._receipts: deque[Receipt] = deque()
         self._hello: Hello | None = None
         self._memory, self._clock = Memory(), AnchoredClock()
@@ -85,6 +86,8 @@ class Seat:
             return
         self.rest()
         self.robot = self._make(hello, self._folder, self._receipts.append)
+        if hello.findings:
+            self.robot.on_finding(self._found)
         self._hello = hello
         self.notes = TakeNotes(self.robot.note)
         left = self.robot.left_open
@@ -225,6 +228,11 @@ class Seat:
         return self.episode
 
     # -- what became of takes ---------------------------------------------
+    def _found(self, finding: RobotFinding) -> None:
+        """By a thread of the robot's."""
+        facts = asdict(finding)
+        self.news.append({"type": "finding", **{k: None if v != v else v for k, v in facts.items()}})
+
     def look(self) -> None:
         """See what has become of takes that have ended: ``news``."""
         for episode, note in list(self.ending):
