@@ -18,10 +18,11 @@ _WIRES: Final = ("cdr", "ros1")
 def mcap_file(path: Path, choices: Choices) -> RosRecording:
     """The joint states of an MCAP file; raises :class:`RecordingError` where it has none."""
     others: set[str] = set()
-    return RosRecording(path, "MCAP", _messages(path, others), others, choices)
+    return RosRecording(path, "MCAP", mcap_messages(path, others), others, choices)
 
 
-def _messages(path: Path, others: set[str]) -> Iterator[Message]:
+def mcap_messages(path: Path, others: set[str]) -> Iterator[Message]:
+    """Messages that are read, in the order of their log; topics of other types are added to ``others``."""
     with path.open("rb") as file:
         reader = library("mcap.reader").NonSeekingReader(file, validate_crcs=True, record_size_limit=_LARGEST)
         for schema, channel, message in reader.iter_messages(log_time_order=True):

@@ -47,7 +47,12 @@ class JointTopic:
     @property
     def commands(self) -> bool:
         """Whether the topic's name says that it holds what the robot is told to do."""
-        return any(part in self.topic.lower() for part in _COMMANDS)
+        return is_command(self.topic)
+
+
+def is_command(topic: str) -> bool:
+    """Whether a topic's name says that it holds what the robot is told to do."""
+    return any(part in topic.lower() for part in _COMMANDS)
 
 
 class RosRecording:
@@ -77,12 +82,9 @@ class RosRecording:
         state, odd = self._state, []
         told = [self._split] if self._split else []
         log = np.array(state.log_ns[part], np.int64)
-        signals = [
-            Signal(role, state.topic, RADIANS[role], state.names, _matrix(rows[part]))
-            for role, rows in state.rows.items()
-        ]
+        signals = state_signals(state, part)
         for beside in self._best_first():
-            more, how, gaps = _held(beside, log)
+            more, how, gaps = held_beside(beside, log)
             told.append(how)
             odd += gaps
             signals += more
@@ -91,7 +93,7 @@ class RosRecording:
         parts = len(self._bounds) > 2
         return Take(
             source=f"{self.name}#{number}" if parts else self.name,
-            signals=tuple(_own_names(signals)),
+            signals=tuple(own_names(signals)),
             clocks=clocks,
             conversions=tuple(told),
             oddities=(*clock_odd, *odd),
@@ -106,17 +108,17 @@ class RosRecording:
 def _collect(path: Path, messages: Iterator[Message]) -> tuple[list[JointTopic], Hint]:
     topics: dict[str, JointTopic] = {}
     hint = ""
-    decode = _Decoder()
+    decode = Decoder()
     for message in messages:
         decoded = decode(message)
         if message.type == TEXT:
-            hint = _robot_name(message.topic, str(decoded.data)) or hint
+            hint = robot_name(message.topic, str(decoded.data)) or hint
         else:
             _add(path, topics, message, decoded)
     return list(topics.values()), Hint(hint)
 
 
-class _Decoder:
+class Decoder:
     """Decodes messages with the definitions of their ROS; the types read here never changed between releases."""
 
     def __init__(self) -> None:
@@ -124,6 +126,7 @@ class _Decoder:
         self._stores: dict[str, Any] = {}
 
     def __call__(self, message: Message) -> Any:
+        """The message as an object with the fields of its type."""
         store = self._store(message.wire)
         if message.wire == "ros1":
             return store.deserialize_ros1(message.raw, message.type)
@@ -180,7 +183,14 @@ def _state_of(path: Path, topics: list[JointTopic], others: Sequence[str], chose
     )
 
 
-def _held(beside: JointTopic, log: Int64) -> tuple[list[Signal], str, list[str]]:
+def state_signals(state: JointTopic, part: slice) -> list[Signal]:
+    """What the topic of the state measures, in the units of ROS (REP 103)."""
+    return [
+        Signal(role, state.topic, RADIANS[role], state.names, _matrix(rows[part])) for role, rows in state.rows.items()
+    ]
+
+
+def held_beside(beside: JointTopic, log: Int64) -> tuple[list[Signal], str, list[str]]:
     """The values of another topic at the frames of the state: the last that was logged before each, or at it."""
     of = np.array(beside.log_ns, np.int64)
     order = np.argsort(of, kind="stable")
@@ -205,7 +215,7 @@ def _short(topic: str, role: str) -> str:
     return name if role == "position" else f"{name}_{role}"
 
 
-def _own_names(signals: Sequence[Signal]) -> Iterator[Signal]:
+def own_names(signals: Sequence[Signal]) -> Iterator[Signal]:
     """One command only, that of most joints: those of the other topics are channels."""
     commanded = False
     for signal in signals:
@@ -233,7 +243,8 @@ def _clocks(state: JointTopic, part: slice) -> tuple[tuple[Clock, ...], list[Sig
     return (stamped, logged), [Signal("channel", "log_lag", "s", (), values)], []
 
 
-def _robot_name(topic: str, text: str) -> str:
+def robot_name(topic: str, text: str) -> str:
+    """What a text on a topic of the robot's (its info, its URDF) calls it; empty = nothing."""
     if topic.endswith("robot_info"):
         return "" if text.strip().lower() in ("", "unknown") else text.strip()[:64]
     found = re.search(r"<robot\b[^>]*\bname\s*=\s*[\"']([^\"']{1,64})[\"']", text)
