@@ -29,6 +29,11 @@ class Segments:
         self._longest = max(rules.move_frames, ceil(rules.move_longest_s * rate_hz))
         self.reset()
 
+    @property
+    def room(self) -> int:
+        """Samples that the movement going on may still have."""
+        return self._longest - self._count
+
     def reset(self) -> None:
         """Drop the movement that is going on: what follows is not its continuation."""
         self._kept: list[Floats] = []

@@ -22,8 +22,8 @@ from kinestream.streams.quality.segments import Segments
 #: movements whose figures are kept; beyond, every second one is
 _KEPT = 128
 _PER_MOVEMENT = ("S1", "S1v", "S2")
-#: samples of movements that wait to be measured together
-_WAITING = 256
+#: movements that wait to be measured together, at most
+_TOGETHER = 16
 
 
 class Movements:
@@ -77,14 +77,16 @@ class Waiting:
         self._bends: list[float] = []
         self._samples = 0
 
-    def add(self, arm: int, movement: Floats, to: list[Movements]) -> None:
+    def add(self, arm: int, movement: Floats) -> None:
         """``movement`` (k, 2): speed, and the squared norm of the joints' second velocity differences."""
         self._arms.append(arm)
         self._speeds.append(movement[:, 0].copy())
         self._bends.append(float(np.add.reduce(movement[2:, 1])))
         self._samples += len(movement)
-        if self._samples >= _WAITING:
-            self.settle(to)
+
+    def is_full(self, room: int) -> bool:
+        """There are enough of them, or more samples than there is room for."""
+        return len(self._arms) >= _TOGETHER or self._samples > room
 
     def settle(self, to: list[Movements]) -> None:
         """Measure those that wait."""
@@ -190,7 +192,10 @@ class _Lane:
         pairs = series.reshape(arms, 2, n)
         for place, segments in enumerate(self.segments):
             for movement in segments.add(pairs[place].T):
-                self.waiting.add(place, movement, self.movements)
+                self.waiting.add(place, movement)
+        # together with the movements that go on no more than the longest there may be: that is what is held at most
+        if self.waiting.is_full(sum(segments.room for segments in self.segments) // 3):
+            self.waiting.settle(self.movements)
         self.windows.add(pairs)
         self._tremble(velocity)
 
@@ -301,7 +306,7 @@ class Smoothness(Family):
                 lane.add(self._held[: self._filled])
             for place, segments in enumerate(lane.segments):
                 for movement in segments.finish():
-                    lane.waiting.add(place, movement, lane.movements)
+                    lane.waiting.add(place, movement)
             lane.waiting.settle(lane.movements)
             self._finished = lane
         return self._finished
