@@ -24,6 +24,7 @@ from kinestream.streams.assembly.values import (
     WITHDRAWN,
     DeadLetter,
     Deadlines,
+    Loaded,
     LogRecord,
     Place,
     Word,
@@ -140,11 +141,11 @@ class Intake:
         if episode.phase == CLOSING:
             episode.deferred.append(record)
             return
-        if episode.was_whole:
-            self.counts["ignored"] += 1
-            return
         if problem := episode.refuse(chunk):
             self._refuse(record, INCONSISTENT, f"chunk of episode {episode.id}: {problem}")
+            return
+        if episode.was_whole:
+            self.counts["ignored"] += 1
             return
         if episode.unique >= self._limits.most_frames:
             self._refuse(record, OVERSIZE, f"episode {episode.id} has {episode.unique} frames: no more are taken")
@@ -296,6 +297,8 @@ class Intake:
         status = closed.facts["status"]
         if status == QUARANTINED:
             self._refuse(record, DeadLetterReason.QUARANTINED, f"episode {episode_id}: {closed.facts['error']}")
+        elif status != WITHDRAWN and record.record == "FrameChunk" and (problem := _misfit(closed, record.value)):
+            self._refuse(record, INCONSISTENT, f"chunk of episode {episode_id}, which is closed: {problem}")
         else:
             self.counts["withdrawn" if status == WITHDRAWN else "ignored"] += 1
         return True
@@ -306,3 +309,15 @@ class Intake:
     def _bury(self, letter: DeadLetter) -> None:
         self.counts["dead_letters"] += 1
         self.due.bury(letter)
+
+
+def _misfit(closed: Loaded, chunk: FrameChunk) -> str:
+    """Why a chunk cannot be a copy of what this episode has; empty = it may be. Values are not compared."""
+    declared = closed.start.value["layout_id"]
+    if chunk.layout_id != declared:
+        return f"layout {chunk.layout_id.hex()} where the start declared {declared.hex()}"
+    n_total = closed.end.value["n_total"] if closed.end else None
+    last = chunk.first_seq + len(chunk) - 1
+    if n_total is not None and last >= n_total:
+        return f"frame {last} where the end mark announced {n_total} frames"
+    return ""

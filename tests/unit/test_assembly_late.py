@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from tests.assembling import LIMITS, Log, Owner, Take, of_the_take
@@ -87,6 +89,24 @@ def test_a_whole_closed_episode_sent_again_is_only_counted():
     assert owner.store.block_writes == writes
     assert owner.store.dead_letters == []
     assert owner.committed == len(log.records)
+
+
+@pytest.mark.parametrize("reopened", [False, True])
+def test_what_never_fitted_a_whole_closed_episode_is_a_dead_letter_as_it_was_while_that_was_open(reopened: bool):
+    take = Take()
+    owner, log = closed(take.start(), *take.chunks(), take.end())
+    other = Take(joints=("nobody",), id=take.id)
+    beyond = take.chunk(0, take.frames)[1]
+    strays = [
+        other.chunk(0, 3)[1],
+        replace(beyond, first_seq=beyond.first_seq + 1),
+    ]
+    first = [take.mark(9)] if reopened else []
+    owner.feed(log.append(*first, *(("FrameChunk", one) for one in strays), take.chunk(0, 10)))
+    assert [letter.reason for letter in owner.store.dead_letters] == ["INCONSISTENT", "INCONSISTENT"]
+    assert owner.assembler.counts["ignored"] == 1
+    owner.pass_ms(LIMITS.robot_silence_ms)
+    assert owner.store.events[-1]["frames_unique"] == take.frames
 
 
 def test_a_late_end_gives_a_timed_out_take_its_status():
