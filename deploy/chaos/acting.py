@@ -177,6 +177,7 @@ class Actor:
         promises = [one for one in read_promises(self._stage.promise_files()).values() if one.promised]
         if not promises:
             return False
+        promises.sort(key=lambda one: one.episode_id)  # ids rise with time: the newest of all robots
         one = promises[-int(self._rng.integers(1, min(len(promises), 4) + 1))]
         self._poisoner.poison(one.robot_id, one.episode_id)
         self._say(f"poison beside {one.robot_id}")
