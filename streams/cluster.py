@@ -20,16 +20,21 @@ _REFUSED: Final = frozenset({KafkaError._AUTHENTICATION, KafkaError._SSL, KafkaE
 _LOOK_S: Final = 1.0
 
 
-class Admin(AdminClient):
-    """A client that asks about topics; ``client`` as :meth:`Settings.kafka_client` gives it, and more."""
+class Door:
+    """Whether a cluster lets a client in: give :meth:`heard` to that client as its ``error_cb``."""
 
-    def __init__(self, client: Mapping[str, Any]) -> None:
-        self._bootstrap = client["bootstrap.servers"]
+    def __init__(self, bootstrap: str) -> None:
+        self._bootstrap = bootstrap
         self._refusals: list[str] = []
-        # A broker that is not there is our error's text, not librdkafka's ten lines a second.
-        super().__init__({"log_level": 0, **client, "error_cb": self._heard})
 
-    def metadata(self, timeout_s: float, topic: str | None = None) -> Any:
+    def heard(self, error: KafkaError) -> bool:
+        """Take an error of the client; whether it is a refusal."""
+        refused = error.code() in _REFUSED
+        if refused:
+            self._refusals.append(error.str())
+        return refused
+
+    def metadata(self, client: Any, timeout_s: float, topic: str | None = None) -> Any:
         """Of ``topic``, or of all; raises ``KafkaException`` when nobody answers.
 
         Raises :class:`SettingError` where somebody does, and does not let us in.
@@ -38,9 +43,9 @@ class Admin(AdminClient):
         while True:
             left_s = max(deadline - time.monotonic(), 0.0)
             try:
-                return self.list_topics(topic, timeout=min(left_s, _LOOK_S))
+                return client.list_topics(topic, timeout=min(left_s, _LOOK_S))
             except KafkaException:
-                self.poll(0)
+                client.poll(0)
                 if self._refusals:
                     raise SettingError(
                         f"{self._bootstrap} does not let us in ({self._refusals[0]}): set KINESTREAM_KAFKA_SECURITY, "
@@ -49,9 +54,18 @@ class Admin(AdminClient):
                 if left_s <= _LOOK_S:
                     raise
 
-    def _heard(self, error: KafkaError) -> None:
-        if error.code() in _REFUSED:
-            self._refusals.append(error.str())
+
+class Admin(AdminClient):
+    """A client that asks about topics; ``client`` as :meth:`Settings.kafka_client` gives it, and more."""
+
+    def __init__(self, client: Mapping[str, Any]) -> None:
+        self._door = Door(client["bootstrap.servers"])
+        # A broker that is not there is our error's text, not librdkafka's ten lines a second.
+        super().__init__({"log_level": 0, **client, "error_cb": self._door.heard})
+
+    def metadata(self, timeout_s: float, topic: str | None = None) -> Any:
+        """As :meth:`Door.metadata`."""
+        return self._door.metadata(self, timeout_s, topic)
 
 
 def kept(settings: Settings, bootstrap: str, topics: Iterable[str], timeout_s: float = 10.0) -> dict[str, Kept]:

@@ -19,6 +19,7 @@ from kinestream.streams.archive_rows import OPEN
 from kinestream.streams.assembly.commands import CORRECTABLE
 from kinestream.streams.assembly.revisions import REASONS
 from kinestream.streams.assembly.values import CORRECT, QUARANTINED, REVIEW, WITHDRAWN, JsonDict
+from kinestream.streams.cluster import Door
 
 ANSWER_S: Final = 10.0
 
@@ -38,8 +39,8 @@ class CommandSender:
 
         ``further``: labels, verdict, pins, rule_version, command_id (else a new one) of EpisodeCommand. It is on the
         broker's disk when this returns. Raises :class:`RefusedError` for an episode that takes no commands, and
-        :class:`BrokerError` when the broker does not take it: sent again under the same ``command_id`` it has one
-        effect, whether or not the first one came through.
+        :class:`BrokerError` when the broker does not take it (:class:`SettingError`: it does not let us in): sent again
+        under the same ``command_id`` it has one effect, whether or not the first one came through.
         """
         return self.send_all([(placed, {"kind": kind, "by": by, "note": note, **further})])[0]
 
@@ -70,9 +71,11 @@ class CommandSender:
             if problem is not None:
                 problems.append(problem)
 
+        door = Door(self._bootstrap)
         producer = Producer(
             {
                 **self._client,
+                "error_cb": door.heard,
                 "enable.idempotence": True,
                 "acks": "all",
                 "partitioner": "murmur2_random",
@@ -81,6 +84,7 @@ class CommandSender:
             }
         )
         try:
+            door.metadata(producer, ANSWER_S, self._topic)
             for key, value in messages:
                 producer.produce(self._topic, value, key, on_delivery=delivered)
         except KafkaException as problem:

@@ -13,6 +13,7 @@ from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
 
 from kinestream.schemas.errors import BrokerError
 from kinestream.schemas.settings import Settings
+from kinestream.streams.cluster import Door
 
 log = logging.getLogger("kinestream.subscription")
 
@@ -32,7 +33,8 @@ class TopicReader:
     Its beginning and its end are fixed when it is made: ``from_start``, else ``since`` (the first message of that
     broker time or later), else what comes from now on. A ``group`` that was here before goes on where it was; a new
     one commits its beginning at once, so that nothing announced from now on is lost to a crash.
-    Raises :class:`BrokerError` when the broker does not answer or has no such topic.
+    Raises :class:`BrokerError` when the broker does not answer or has no such topic, :class:`SettingError` when it does
+    not let us in.
     """
 
     def __init__(
@@ -46,13 +48,15 @@ class TopicReader:
         since: datetime | None = None,
     ) -> None:
         self._bootstrap, self._topic, self._group = bootstrap, topic, group
-        self._consumer = Consumer(consumer_config(settings, bootstrap, group))
-        self._closed = False
+        self._door = Door(bootstrap)
+        self._consumer = Consumer({**consumer_config(settings, bootstrap, group), "error_cb": self._heard})
+        self._closed = self._placed = False
         #: offset behind the last message that is done and not yet committed, by partition
         self._due: dict[int, int] = {}
         self._joined = not group
         try:
             self._place(from_start, since)
+            self._placed = True
         except KafkaException as problem:
             self.close()
             raise BrokerError(
@@ -111,7 +115,8 @@ class TopicReader:
     # -- where to begin and to end ---------------------------------------------
 
     def _place(self, from_start: bool, since: datetime | None) -> None:
-        count = len(self._consumer.list_topics(self._topic, timeout=ANSWER_S).topics[self._topic].partitions)
+        found = self._door.metadata(self._consumer, ANSWER_S, self._topic)
+        count = len(found.topics[self._topic].partitions)
         if count == 0:
             raise BrokerError(f"topic {self._topic} is not on {self._bootstrap}: `kinestream up` makes it")
         places = [TopicPartition(self._topic, number) for number in range(count)]
@@ -192,11 +197,19 @@ class TopicReader:
     # -- trouble -------------------------------------------------------------------
 
     def _trouble(self, message: Any) -> None:
-        problem = message.error()
-        if problem.code() == KafkaError._PARTITION_EOF:
+        if message.error().code() == KafkaError._PARTITION_EOF:
             # Whatever transaction markers stand before the end: nothing more is to be had here.
             self._ends.pop(message.partition(), None)
-        elif problem.fatal() or problem.code() in _FINAL:
+        else:
+            self._judge(message.error())
+
+    def _heard(self, problem: KafkaError) -> None:
+        self._door.heard(problem)
+        if self._placed:  # before, the constructor says it
+            self._judge(problem)
+
+    def _judge(self, problem: KafkaError) -> None:
+        if problem.fatal() or problem.code() in _FINAL:
             raise BrokerError(f"cannot read {self._topic} from {self._bootstrap}: {problem.str()}")
         else:
             log.warning("reading %s: %s; going on as soon as possible", self._topic, problem.str())
