@@ -1,0 +1,293 @@
+"""The protocol without a socket: what a robot's lines are answered, on a real spool, with no broker in reach."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from kinestream import Settings
+from kinestream.producers.ingest.gateway import Gateway
+from kinestream.producers.ingest.session import Session
+from kinestream.producers.spool import promised
+from tests.plugins.gateway import HELLO, frames
+from tests.robots import wait_until
+
+START = {"type": "start", "take": "t1"}
+Make = Callable[..., Gateway]
+
+
+@pytest.fixture
+def make(tmp_path: Path) -> Iterator[Make]:
+    made: list[Gateway] = []
+
+    def gateway(**settings: Any) -> Gateway:
+        made.append(Gateway(Settings(kafka="127.0.0.1:1", spool=str(tmp_path), **settings)))
+        return made[-1]
+
+    yield gateway
+    for one in made:
+        one.close()
+
+
+@pytest.fixture
+def gateway(make: Make) -> Gateway:
+    return make()
+
+
+def say(session: Session, *messages: dict[str, Any] | bytes) -> list[dict[str, Any]]:
+    lines = [one if isinstance(one, bytes) else json.dumps(one).encode() for one in messages]
+    return session.feed(b"".join(line + b"\n" for line in lines))
+
+
+def opened(gateway: Gateway, *more: dict[str, Any]) -> Session:
+    session = gateway.session()
+    say(session, HELLO, START, *more)
+    return session
+
+
+def reason(session: Session, *messages: dict[str, Any] | bytes) -> str:
+    """Why the one refused line of these was."""
+    (refused,) = [one for one in say(session, *messages) if one["type"] == "refused"]
+    assert refused["text"]
+    return str(refused["reason"])
+
+
+def news(gateway: Gateway, session: Session, kind: str) -> dict[str, Any]:
+    found: list[dict[str, Any]] = []
+
+    def came() -> bool:
+        gateway.tick()
+        found.extend(one for one in session.news() if one["type"] == kind)
+        return bool(found)
+
+    wait_until(came, 10, kind)
+    return found[-1]
+
+
+REFUSED = [
+    (b"\x00\xff\x01", "NOT_JSON"),
+    (b"GET / HTTP/1.1", "NOT_JSON"),
+    (b"[1, 2]", "NOT_JSON"),
+    (b'{"type": "frame", "position": [NaN, 1]}', "NOT_JSON"),
+    ({"type": "frames2"}, "UNKNOWN_TYPE"),
+    ({"position": [1, 2]}, "UNKNOWN_TYPE"),
+    ({"type": "frame", "position": [1, 2], "positon": 1}, "UNKNOWN_FIELD"),
+    ({"type": "frame", "position": [1, 2, 3]}, "LAYOUT"),
+    ({"type": "frame", "position": [1, "x"]}, "LAYOUT"),
+    ({"type": "frame", "position": [[1, 2]]}, "LAYOUT"),
+    ({"type": "frame", "channels": {"imu": [1]}}, "LAYOUT"),
+    ({"type": "frame"}, "BAD_VALUE"),
+    ({"type": "frame", "position": [1, 2], "t": 1, "t_ns": 1}, "BAD_VALUE"),
+    ({"type": "frame", "position": [1, 2], "t_ns": 1.5}, "BAD_VALUE"),
+    ({"type": "frame", "position": [1, 2], "seq": -1}, "BAD_VALUE"),
+    ({"type": "frames", "position": [[1, 2]]}, "BAD_VALUE"),
+    ({"type": "frames", "t": [1, 2], "position": [[1, 2]]}, "BAD_VALUE"),
+    ({"type": "frames", "t": [1, 2], "position": [[1, 2], [1]]}, "LAYOUT"),
+    ({"type": "frames", "t": [1], "position": [[1, 2]], "velocity": [[1, 2], [1, 2]]}, "LAYOUT"),
+    ({"type": "frames", "t": [1], "position": [[1, 2]], "channels": {"effort": [[1, 2]]}}, "BAD_VALUE"),
+    ({"type": "mark", "kind": "NOPE"}, "BAD_VALUE"),
+    ({"type": "mark", "seq": 99}, "GAP"),
+    ({"type": "end", "outcome": "GOOD"}, "BAD_VALUE"),
+    ({"type": "end", "n_total": 7}, "COUNT_DIFFERS"),
+    ({"type": "end", "content_hash": "0" * 32}, "HASH_DIFFERS"),
+    ({"type": "start", "take": "t2"}, "TAKE_OPEN"),
+    ({"type": "start", "take": "t1", "skil": "grasp"}, "UNKNOWN_FIELD"),
+    ({"type": "mark", "note": "x" * 100_001}, "TOO_LONG"),
+]
+
+
+def test_bad_input_has_one_clear_answer_and_the_connection_lives_on(gateway: Gateway):
+    session, said = opened(gateway), []
+    for k, (line, _) in enumerate(REFUSED):
+        said.append(reason(session, line))
+        assert say(session, frames(k, 1)) == [], line
+    assert said == [why for _, why in REFUSED]
+    say(session, {"type": "end", "n_total": len(REFUSED)})
+    assert news(gateway, session, "ended")["frames"] == len(REFUSED)
+
+
+def test_null_is_nan_stamps_may_be_texts_and_values_are_nearest_float32(gateway: Gateway, tmp_path: Path):
+    session = opened(gateway, {"type": "frame", "t_ns": "1900000000000000123", "position": [None, 0.1]})
+    say(session, {"type": "frame", "t": 1.5, "position": [1, 2]}, {"type": "end"})
+    news(gateway, session, "ended")
+    (kept,) = promised(tmp_path / "hub.ingest" / "arm-7").values()
+    assert kept.t_ns.tolist() == [1900000000000000123, 1_500_000_000]
+    np.testing.assert_array_equal(kept.channels["position"], np.array([[np.nan, 0.1], [1, 2]], np.float32))
+
+
+def test_a_line_that_is_too_long_is_left_out_and_told_once(make: Make):
+    gateway = make(ingest_line_bytes=5_000)
+    session = opened(gateway)
+    for _ in range(30):
+        assert session.feed(b"x" * 1000) == []
+    (refused,) = session.feed(b"x\n")
+    assert refused["reason"] == "TOO_LONG"
+    assert say(session, frames(0, 5)) == []
+    assert news(gateway, session, "accepted")["accepted"] == 5
+
+
+def test_lines_cut_anywhere_are_the_same_lines(gateway: Gateway):
+    words = [HELLO, START, frames(0, 3), {"type": "ping"}, {"type": "end"}]
+    stream = "\r\n".join(json.dumps(word) for word in words).encode()
+    session, answers = gateway.session(), []
+    for at in range(len(stream)):
+        answers += session.feed(stream[at : at + 1])
+    answers += session.feed(last=True)
+    assert [one["type"] for one in answers] == ["welcome", "started", "pong"]
+    assert news(gateway, session, "ended")["frames"] == 3
+
+
+def test_repeated_frames_are_dropped_and_other_frames_of_the_same_numbers_refused(gateway: Gateway):
+    session = opened(gateway, frames(0, 100))
+    assert say(session, frames(0, 100), frames(50, 100)) == []
+    other = frames(120, 50)
+    other["position"][7][0] = 9.0
+    (refused,) = say(session, other)
+    assert (refused["reason"], refused["seq"], refused["expected"]) == ("CONFLICT", 127, 150)
+    stamped = frames(0, 1)
+    stamped["t_ns"][0] += 1
+    assert reason(session, stamped) == "CONFLICT"
+    say(session, {"type": "end", "n_total": 150})
+    assert news(gateway, session, "ended")["frames"] == 150
+
+
+def test_a_hole_is_told_once_and_closed_by_sending_from_there(gateway: Gateway):
+    session = opened(gateway, frames(0, 10))
+    (refused,) = say(session, frames(20, 10), frames(30, 10), frames(40, 10))
+    assert (refused["reason"], refused["expected"]) == ("GAP", 10)
+    assert say(session, frames(10, 30), {"type": "end", "n_total": 40}) == []
+    assert news(gateway, session, "ended")["frames"] == 40
+
+
+def test_who_says_hello_again_speaks_and_goes_on_where_the_other_stopped(gateway: Gateway):
+    first = opened(gateway, frames(0, 30), {"type": "mark", "label": "x"})
+    second = gateway.session()
+    wait_until(lambda: news(gateway, first, "accepted")["accepted"] == 30, 10, "all are accepted")
+    (welcome,) = say(second, HELLO)
+    assert (welcome["open"]["take"], welcome["open"]["accepted"]) == ("t1", 30)
+    assert reason(first, frames(30, 5)) == "REPLACED"
+    assert first.over
+    assert reason(second, frames(30, 5)) == "NO_TAKE", "what it did not start or resume it does not send to"
+    unnumbered = {name: value for name, value in frames(30, 5).items() if name != "seq"}
+    assert reason(second, {"type": "resume"}, unnumbered) == "BAD_VALUE"
+    say(second, {"type": "mark", "label": "x", "seq": 30}, frames(25, 15), {"type": "end", "outcome": "SUCCESS"})
+    assert news(gateway, second, "ended")["frames"] == 40
+
+
+def test_a_whole_take_sent_again_is_the_same_take(gateway: Gateway):
+    """Without frame numbers too: they count from its start."""
+    take = [HELLO, START, {"type": "mark", "label": "x"}, *({**frames(k, 5), "seq": None} for k in (0, 5, 10))]
+    for message in take:
+        message.pop("seq", None)
+    first = gateway.session()
+    say(first, *take[:-1])
+    second = gateway.session()
+    (started,) = [one for one in say(second, *take, {"type": "end"}) if one["type"] == "started"]
+    ended = news(gateway, second, "ended")
+    assert (ended["frames"], ended["episode_id"]) == (15, started["episode_id"])
+    third = gateway.session()
+    *_, told, again = say(third, *take, {"type": "end"})
+    assert told == {
+        "type": "started",
+        **{k: ended[k] for k in ("episode_id", "take")},
+        "accepted": 15,
+        "state": "ENDED",
+    }
+    assert again == ended
+
+
+def test_a_shorter_repeat_does_not_end_a_longer_take(gateway: Gateway):
+    opened(gateway, frames(0, 30))
+    again = gateway.session()
+    assert reason(again, HELLO, START, frames(0, 20), {"type": "end"}) == "COUNT_DIFFERS"
+    say(again, {"type": "end", "n_total": 30})
+    assert news(gateway, again, "ended")["frames"] == 30
+
+
+def test_another_take_ends_one_that_its_robot_left(gateway: Gateway):
+    opened(gateway, frames(0, 30))
+    back = gateway.session()
+    say(back, HELLO, {"type": "start", "take": "t2"}, frames(0, 5))
+    ended = news(gateway, back, "ended")
+    assert (ended["take"], ended["outcome"], ended["frames"]) == ("t1", "ABORTED", 30)
+
+
+def test_a_take_waits_for_its_robot_and_not_for_ever(make: Make):
+    gateway = make(ingest_return_s=0.3)
+    session = opened(gateway, frames(0, 30))
+    session.leave()
+    began = time.monotonic()
+    gateway.tick()
+    back = gateway.session()
+    assert say(back, HELLO)[0]["open"]["take"] == "t1"
+    back.leave()
+    with gateway.seat("arm-7") as seat:
+        wait_until(lambda: gateway.tick() or seat.episode is None, 10, "it is ended")
+    assert time.monotonic() - began >= 0.3
+    (past,) = say(gateway.session(), HELLO)[0]["past"]
+    assert (past["outcome"], past["frames"]) == ("ABORTED", 30)
+
+
+def test_a_full_spool_holds_lines_back_and_refuses_new_takes(make: Make):
+    gateway = make(spool_bytes=100_000, spool_reserve_bytes=50_000)
+    session, first = opened(gateway), 0
+    answers: list[dict[str, Any]] = []
+    while not session.blocked:
+        answers += say(session, frames(first, 500))
+        first += 500
+        assert first < 100_000, "it takes for ever"
+    (wait,) = answers
+    assert (wait["type"], wait["reason"]) == ("wait", "SPOOL_FULL")
+    assert session.feed() == [], "told once"
+    assert session.blocked
+    other = gateway.session()
+    assert say(other, HELLO)[0]["open"]["accepted"] > 1000, "what was accepted is kept"
+    assert reason(other, {"type": "start", "take": "t2"}) == "SPOOL_FULL"
+
+
+def test_marks_are_bounded_like_the_contract_s(make: Make):
+    session = opened(make(episode_marks=3))
+    say(session, *({"type": "mark", "label": str(k)} for k in range(3)), {"type": "mark", "label": "0"})
+    assert reason(session, {"type": "mark", "label": "3"}) == "TOO_MANY"
+
+
+def test_robots_are_bounded_and_their_ids_name_folders(make: Make):
+    gateway = make(ingest_connections=1)
+    opened(gateway)
+    assert reason(gateway.session(), {**HELLO, "robot_id": "other"}) == "TOO_MANY"
+    for bad in ("", ".", "..", "a" * 129, "a\n"):
+        assert reason(gateway.session(), {**HELLO, "robot_id": bad}) == "BAD_VALUE"
+
+
+def test_only_the_token_opens(make: Make):
+    gateway = make(ingest_token="secret")
+    for token in ({}, {"token": ""}, {"token": "secre"}, {"token": "sécret"}):
+        session = gateway.session()
+        assert reason(session, {**HELLO, **token}) == "UNAUTHORIZED"
+        assert session.over
+        assert say(session, {**HELLO, "token": "secret"}) == [], "nothing more is heard"
+    assert say(gateway.session(), {**HELLO, "token": "secret"})[0]["type"] == "welcome"
+
+
+def test_who_never_says_hello_is_sent_away(gateway: Gateway):
+    session = gateway.session()
+    assert [one["reason"] for one in say(session, frames(0, 1), b"x", START, HELLO)] == [
+        "NO_HELLO",
+        "NOT_JSON",
+        "NO_HELLO",
+    ]
+    assert session.over
+
+
+def test_a_robot_back_with_other_joints_does_not_go_on_with_its_take(gateway: Gateway, tmp_path: Path):
+    opened(gateway, frames(0, 30)).leave()
+    (welcome,) = say(gateway.session(), {**HELLO, "joints": ["a", "b", "c"]})
+    assert welcome["open"] is None
+    (kept,) = promised(tmp_path / "hub.ingest" / "arm-7").values()
+    assert (kept.ended, kept.frames) == (True, 30)
