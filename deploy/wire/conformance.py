@@ -8,6 +8,7 @@ from typing import Any
 
 from kinestream.deploy.wire.capture import Captured
 from kinestream.deploy.wire.checks import Book, Check, Result
+from kinestream.deploy.wire.diagnosis import slip_of
 from kinestream.deploy.wire.reception import Reception
 from kinestream.deploy.wire.robots import RobotSeen
 from kinestream.deploy.wire.takes import Take
@@ -287,8 +288,12 @@ class _Run:
         if closed is None or n_total != take.next_seq or not take.end["content_hash"]:
             return
         claimed, found = take.end["content_hash"], closed.row["content_hash"]
-        good = closed.row["status"] != CORRUPT
-        self._book.judge("hash", good, take.ended, f"{claimed} (the episode closes CORRUPT)", found)
+        if closed.row["status"] != CORRUPT:
+            self._book.held("hash")
+            return
+        slip = slip_of(claimed, found, take.layout.widths, self._worker(take.began).rows(take.id))
+        expected = f"{found}; {slip}" if slip else found
+        self._book.broke("hash", take.ended, f"{claimed} (the episode closes CORRUPT)", expected)
 
     def _told(self, take: Take) -> dict[str, Any]:
         worker = self._worker(take.began)
