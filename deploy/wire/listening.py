@@ -162,7 +162,9 @@ class Listener:
             elif self._names_it(message):
                 self._claim(message)
                 found.append(message)
-            elif self._episodes or key is None or partition_of(key, self.partitions) != message.partition():
+            elif self._episodes and self._is_ours(message):
+                found.append(message)
+            elif key is None or partition_of(key, self.partitions) != message.partition():
                 self._strangers.append(message)
         return found
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import threading
 import time
 from collections.abc import Sequence
@@ -18,7 +19,9 @@ from kinestream.deploy.cli import application
 from kinestream.schemas.murmur2 import partition_of
 from tests.assembling import Take
 from tests.capturing import wire_take
+from tests.contract import wire_page, wire_reference
 from tests.plugins.broker import Broker
+from tests.plugins.worker import Pipeline
 from tests.sending import RawSender
 
 
@@ -119,3 +122,48 @@ def test_a_robot_nobody_hears_of_is_one_clear_line(test_broker: Broker, monkeypa
     assert code == 2
     assert text.startswith("error: no record of robot 'nobody' since ")
     assert len(text.splitlines()) == 1
+
+
+def test_what_is_written_from_the_page_alone_arrives_whole_and_verified(
+    test_pipeline: Pipeline, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A producer with nothing of ours but docs/wire.md, up to the stored episode."""
+    here(test_pipeline.broker, monkeypatch)
+    test_pipeline.start()
+    start = {**golden_start(), "tenant": test_pipeline.broker.tenant, "episode_id": wire_take().id}
+    n, joints = 300, len(start["joints"])
+    stamps = [time.time_ns() - 10_000_000 * (n - k) for k in range(n)]
+    position = [round(0.3 * math.sin(k / 50 + j) * 4096) / 4096 for k in range(n) for j in range(joints)]
+    gripper = [k / 512 for k in range(n)]
+    messages = [wire_reference.start({**start, "started_at_ns": stamps[0]})]
+    for first in range(0, n, 10):
+        part = slice(first, first + 10)
+        messages.append(
+            wire_reference.chunk(
+                {
+                    "episode_id": start["episode_id"],
+                    "layout_id": start["layout_id"],
+                    "first_seq": first,
+                    "t0_ns": stamps[first],
+                    "offset_s": [(t - stamps[first]) / 1e9 for t in stamps[part]],
+                    "position": position[first * joints : (first + 10) * joints],
+                    **dict.fromkeys(("velocity", "effort", "command"), ()),
+                    "extra": [{"name": "gripper", "values": gripper[part]}],
+                }
+            )
+        )
+    widths = {"position": joints, "gripper": 1}
+    _, digest = wire_reference.hash_steps(widths, stamps, {"position": position, "gripper": gripper})
+    end = {"episode_id": start["episode_id"], "n_total": n, "content_hash": digest, "ended_at_ns": stamps[-1]}
+    messages.append(wire_reference.end({**end, "outcome": "SUCCESS", "error_cause": "", "restorable": True}))
+    RawSender(test_pipeline.broker).send_raw(messages, robot=start["robot_id"])
+    rows = test_pipeline.wait_for(
+        lambda: test_pipeline.query("SELECT status, frames, hash_verified, content_hash FROM episodes FINAL")
+    )
+    assert rows == [("COMPLETE", n, 1, digest)]
+    code, text = wire("check", "--robot", start["robot_id"], "--since", "10m", "--json")
+    assert (code, failed(json.loads(text))) == (0, []), text
+
+
+def golden_start() -> dict[str, Any]:
+    return dict(wire_page.take()[3])

@@ -1,4 +1,4 @@
-"""A hash that differs by one common slip is told which; the slips are made here by hand, not by the code that knows them."""
+"""A hash that differs by one common slip is told which; the slips are made here by hand, without the code at test."""
 
 from __future__ import annotations
 
