@@ -16,6 +16,7 @@ from kinestream.streams.quality.model import (
     Finding,
     Flag,
     Floats,
+    Integers,
     Mask,
     MetricValue,
     Origin,
@@ -29,12 +30,28 @@ from kinestream.streams.quality.spikes import Spikes
 _ONE_STEP: Final = 1.5
 
 
-class _Mark(NamedTuple):
-    """A frame a run may begin with: number, stamp, and how far the joint's command had travelled by then."""
+class _Marks(NamedTuple):
+    """Frames that runs may begin with: numbers, stamps, and how far the joint's command had travelled by then."""
 
-    seq: int
-    t: int
-    path: float
+    seq: Integers
+    t: Integers
+    path: Floats
+
+    def at(self, places: Integers | Mask) -> _Marks:
+        """Some of them."""
+        return _Marks(self.seq[places], self.t[places], self.path[places])
+
+    def unless(self, taken: Mask, others: _Marks) -> _Marks:
+        """These, or the others where ``taken``."""
+        return _Marks(
+            np.where(taken, others.seq, self.seq),
+            np.where(taken, others.t, self.t),
+            np.where(taken, others.path, self.path),
+        )
+
+    def put(self, places: Integers | Mask, others: _Marks) -> None:
+        """Overwrite those at ``places``."""
+        self.seq[places], self.t[places], self.path[places] = others
 
 
 class Frozen(Family):
@@ -58,11 +75,11 @@ class Frozen(Family):
         self.least = constant(least)
         self._ns = rules.frozen_suspect_s * SECOND * (1 - SLACK)
         width = width if context.measures("command") else 0
-        # of each joint's open run the first frame, and how far the command has travelled, then and in all
-        self._seq, self._t = np.zeros(width, np.int64), np.zeros(width, np.int64)
-        self._path, self._total = np.zeros(width), np.zeros(width)
-        #: joints whose run holds two values: the one that is not the last, and since when it is the last
-        self._two: dict[int, tuple[float, _Mark]] = {}
+        # of each joint: number and stamp of the open run's first frame, and of that since which its last value is ...
+        self._numbers = np.zeros((4, width), np.int64)
+        # ... the command's path by then and by then, its value that is not the last (NaN: it holds one), all the path
+        self._figures = np.zeros((4, width))
+        self._figures[2] = NONE
         self.spells: dict[int, Spell] = {}
         self._counted: dict[int, int] = {}
 
@@ -83,27 +100,41 @@ class Frozen(Family):
         way = np.subtract(command[1:], command[:-1], out=shop.spare[:n])
         np.absolute(way, out=way)
         total = batch.ones @ way
-        doubtful = self._long(batch, moved) & (self._total - self._path + total > self.least)
+        doubtful = self._long(batch, moved) & (self._total - self._start.path + total > self.least)
         # a flicker before the last move is no part of the run that is open
         moves_later = np.logical_or.accumulate(moved[::-1], axis=0)[::-1]
-        close = np.flatnonzero(doubtful | np.logical_and(flickers, ~moves_later).any(axis=0)).tolist()
-        found = [
-            (self._closely if doubtful[j] else self._open_run)(batch, j, moved[:, j], way[:, j], float(steps[j]) / 2)
-            for j in close
-        ]
+        joints = np.flatnonzero(doubtful | np.logical_and(flickers, ~moves_later).any(axis=0))
+        changes = flickers[:, joints] | moved[:, joints]
+        changes[:-1] &= ~moves_later[1:, joints] | doubtful[joints]
+        found = self._closely(batch, joints, changes, moved, way, steps / 2, doubtful) if len(joints) else None
         self._go_on(batch, moved, way, total)
-        for j, (start, other, since) in zip(close, found, strict=True):
-            self._seq[j], self._t[j], self._path[j] = start
-            if other == other:
-                self._two[j] = other, since
-            else:
-                self._two.pop(j, None)
+        if found is not None:
+            start, other, since = found
+            self._other[joints] = other
+            self._start.put(joints, start)
+            self._since.put(joints, since)
+
+    @property
+    def _start(self) -> _Marks:
+        return _Marks(self._numbers[0], self._numbers[1], self._figures[0])
+
+    @property
+    def _since(self) -> _Marks:
+        return _Marks(self._numbers[2], self._numbers[3], self._figures[1])
+
+    @property
+    def _other(self) -> Floats:
+        return self._figures[2]
+
+    @property
+    def _total(self) -> Floats:
+        return self._figures[3]
 
     def _long(self, batch: Batch, moved: Mask) -> Mask:
         """Joints of which some run up to or within this batch may be long enough."""
         stamps = batch.t
         first = np.where(moved.any(axis=0), moved.argmax(axis=0), batch.n)
-        long: Mask = stamps[first] - self._t >= self._ns
+        long: Mask = stamps[first] - self._start.t >= self._ns
         if stamps[-1] - stamps[0] >= self._ns:
             # frames since the last move, at most
             last = np.maximum.accumulate(np.where(moved, _PLACES[: batch.n], -1), axis=0)
@@ -117,69 +148,63 @@ class Frozen(Family):
         ran = moved[last, np.arange(len(last))]
         after = np.greater(_PLACES[: batch.n], last, out=batch.shop.flags[: batch.n])
         since = batch.ones @ np.multiply(way, after, out=way)
-        self._total += total
-        self._path = np.where(ran, self._total - since, self._path)
-        self._seq = np.where(ran, batch.seq[last], self._seq)
-        self._t = np.where(ran, batch.frames.t_ns[last], self._t)
-        for j in [j for j in self._two if ran[j]]:
-            del self._two[j]
+        self._figures[3] += total
+        here = _Marks(batch.seq[last], batch.frames.t_ns[last], self._total - since)
+        self._start.put(ran, here.at(ran))
+        self._other[ran] = NONE
 
-    def _before(self, j: int) -> tuple[_Mark, float, _Mark]:
-        """The run that is open: its first frame, the value that is not the last (NaN: it holds one), since when is."""
-        start = _Mark(int(self._seq[j]), int(self._t[j]), float(self._path[j]))
-        return (start, *self._two.get(j, (NONE, start)))
+    def _closely(
+        self, batch: Batch, joints: Integers, changes: Mask, moved: Mask, way: Floats, near: Floats, doubtful: Mask
+    ) -> tuple[_Marks, Floats, _Marks]:
+        """Record the doubtful joints' runs; of each of ``joints`` the open run as this object keeps it.
 
-    def _open_run(self, batch: Batch, j: int, moved: Mask, way: Floats, near: float) -> tuple[_Mark, float, _Mark]:
-        """As :meth:`_closely` where no run can be long: read backwards, for a third value is as a rule not far."""
+        ``changes`` (n, joints): where a joint's value changes, at least since it last moved. A run ends where the
+        joint moves, and where it takes a third value: what came before the last one is no part of the next run.
+        """
         position = batch.channel("position")
         assert position is not None  # asked before
-        values, paths = position[:, j], np.cumsum(way)
-        last, other, since = float(values[-1]), NONE, None
-        for k in np.flatnonzero((batch.step[:, j] != 0.0) | moved)[::-1].tolist():
-            here = _Mark(int(batch.seq[k]), int(batch.frames.t_ns[k]), float(self._total[j] + paths[k]))
-            since = since or here
-            if moved[k]:
-                return here, other, since
-            value = float(values[k])
-            if other != other:
-                other = value
-            elif abs(value - last) > near and abs(value - other) > near:
-                return here, other, since
-        start, earlier, since_then = self._before(j)
-        if since is None:
-            return start, earlier, since_then
-        third = earlier == earlier and abs(earlier - last) > near and abs(earlier - other) > near
-        return since_then if third else start, other, since
-
-    def _closely(self, batch: Batch, j: int, moved: Mask, way: Floats, near: float) -> tuple[_Mark, float, _Mark]:
-        """Record a joint's runs; the open one's first frame, its value that is not the last, since when the last is."""
-        position, stamps = batch.channel("position"), batch.frames.t_ns
-        assert position is not None  # asked before
-        values = position[:, j]
-        paths = np.concatenate(([0.0], np.cumsum(way))) + self._total[j]
-        changes = np.flatnonzero((batch.step[:, j] != 0.0) | moved)
-        start, other, since = self._before(j)
-        for k in changes.tolist():
-            here = _Mark(int(batch.seq[k]), int(stamps[k]), float(paths[k + 1]))
-            third = other == other and abs(values[k + 1] - other) > near
-            if moved[k] or third:
-                self._record(j, start, int(batch.t[k]), float(paths[k]))
-            if moved[k]:
-                start, other = here, NONE
-            else:
-                # what came before the last value is no part of a run with a third
-                start, other = since if third else start, float(values[k])
-            since = here
-        self._record(j, start, int(stamps[-1]), float(paths[-1]))
+        start, since, other = self._start.at(joints), self._since.at(joints), self._other[joints]
+        holds_one = other != other
+        since = since.unless(holds_one, start)
+        # all changes, joint by joint
+        column, k = changes.T.nonzero()
+        joint = joints[column]
+        first = np.ones(len(k), np.bool_)
+        np.not_equal(column[1:], column[:-1], out=first[1:])
+        moves, before = moved[k, joint], position[k, joint]
+        others = np.empty(len(k))
+        others[1:] = np.where(moves[:-1], NONE, before[:-1])
+        others[first] = other[column[first]]
+        third = ~moves & (np.abs(position[k + 1, joint] - others) > near[joint])
+        paths = np.zeros((batch.n + 1, len(joints)))
+        np.cumsum(way[:, joints], axis=0, out=paths[1:])
+        paths += self._total[joints]
+        marks = _Marks(batch.seq[k], batch.frames.t_ns[k], paths[k + 1, column])
+        # runs that end, and those that begin there
+        breaks = (moves | third).nonzero()[0]
+        of = column[breaks]
+        begun = marks.at(breaks - third[breaks]).unless(third[breaks] & first[breaks], since.at(of))
+        opens = np.ones(len(breaks), np.bool_)
+        np.not_equal(of[1:], of[:-1], out=opens[1:])
+        run = begun.at(np.arange(len(of)) - 1).unless(opens, start.at(of))
+        self._record(joints[of], run, batch.t[k[breaks]], paths[k[breaks], of], doubtful)
+        # the run that is open, and its last change
+        closes = np.append(opens[1:], True)[: len(of)]
+        start.put(of[closes], begun.at(closes.nonzero()[0]))
+        self._record(joints, start, np.full(len(joints), batch.t[batch.n]), paths[-1], doubtful)
+        last = np.append(first[1:], True)[: len(k)].nonzero()[0]
+        other[column[last]] = np.where(moves[last], NONE, before[last])
+        since.put(column[last], marks.at(last))
         return start, other, since
 
-    def _record(self, j: int, start: _Mark, last_t: int, path: float) -> None:
-        if last_t - start.t < self._ns or not path - start.path > self.least[j]:
-            return
-        spell = self.spells.setdefault(j, Spell())
-        new = self._counted.get(j) != start.seq
-        self._counted[j] = start.seq
-        spell.add(int(new), (start.seq, start.t), last_t, (last_t - start.t) / SECOND)
+    def _record(self, joints: Integers, runs: _Marks, last_t: Integers, path: Floats, doubtful: Mask) -> None:
+        long = (last_t - runs.t >= self._ns) & (path - runs.path > self.least[joints]) & doubtful[joints]
+        for place in long.nonzero()[0].tolist():
+            j, seq, t, end = (int(one[place]) for one in (joints, runs.seq, runs.t, last_t))
+            spell = self.spells.setdefault(j, Spell())
+            new = self._counted.get(j) != seq
+            self._counted[j] = seq
+            spell.add(int(new), (seq, t), end, (end - t) / SECOND)
 
     def findings(self, span: Span, live: bool) -> list[Finding]:
         """One a joint."""
