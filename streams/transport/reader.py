@@ -80,6 +80,8 @@ class LogReader:
         #: partitions whose agents take nothing now, and those of them that are not fetched
         self._held_back: set[TP] = set()
         self._paused: set[TP] = set()
+        #: partitions that are not fetched because the agents have too much
+        self._choked: set[TP] = set()
         #: bytes handed over that no agent has taken yet
         self.waiting_bytes = 0
         self._handed_s = 0.0
@@ -182,6 +184,7 @@ class LogReader:
             self._revoked(gone)
         self._held_back -= gone
         self._paused -= gone
+        self._choked -= gone
 
     def _pause(self, client: Consumer) -> None:
         """Fetch what is not held back, and nothing else."""
@@ -250,18 +253,17 @@ class LogReader:
         with self._room:
             if self._room.wait_for(lambda: self.waiting_bytes < bound or self.stopping.is_set(), _PATIENCE_S):
                 return
-        paused: set[TP] = set()
         while self.waiting_bytes >= bound // 2 and not self.stopping.is_set():
-            if fresh := set(self.holdings) - paused:  # also those a rebalance brings meanwhile
+            if fresh := self.holdings.keys() - self._choked:  # also those a rebalance brings meanwhile
                 client.pause([TopicPartition(*tp) for tp in fresh])
-            paused = set(self.holdings)
+                self._choked |= fresh
             message = client.poll(_POLL_S)
             self._commits.pump(client)
             if message is not None:
                 self._hand_on(client, [message])
-        if paused := paused & set(self.holdings):
-            client.resume([TopicPartition(*tp) for tp in paused])
-        self._paused -= paused
+        client.resume([TopicPartition(*tp) for tp in self._choked])
+        self._paused -= self._choked
+        self._choked.clear()
 
     # -- the group ------------------------------------------------------------
 
@@ -269,6 +271,8 @@ class LogReader:
         generation = generation_of(client)
         starts = self._starts(partitions, {})
         client.incremental_assign([TopicPartition(*tp, start.offset) for tp, start in starts.items()])
+        # A partition that was paused when it went stays so when it comes back: it would never be read again.
+        client.resume([TopicPartition(*tp) for tp in starts])
         for tp, start in starts.items():
             self.holdings[tp] = Holding(generation, start.offset, start.offset)
         self._joined = True
