@@ -78,6 +78,8 @@ class Board:
         #: for live findings: this board with the first ``_shown`` frames held
         self._ahead: Board | None = None
         self._shown = 0
+        #: what held live since the last batch: nothing else changes it
+        self._said: list[Finding] | None = None
         #: True once parts were merged: what does not merge exactly is to be recomputed
         self.merged = False
 
@@ -108,7 +110,7 @@ class Board:
             self._feed(joined(self._held.take()))
 
     def _feed(self, frames: Frames) -> None:
-        self._ahead, self._shown = None, 0
+        self._ahead, self._shown, self._said = None, 0, None
         batch = Batch(self.context, self.rules, self._before, frames)
         if self._first is None:
             self._first = _copied(part_of(frames, 0, 1), self._needed)
@@ -126,7 +128,10 @@ class Board:
         unseen = self._held.since(self._shown)
         if unseen and span.last_t - int(unseen[0].t_ns[0]) >= PATIENCE_NS:
             self._look_ahead(unseen)
-        return (self._ahead or self)._say(span, live)
+        told = self._ahead or self
+        if told._said is None:
+            told._said = told._say(span, live)
+        return [*told._said]
 
     def _look_ahead(self, unseen: list[Frames]) -> None:
         """Feed the frames of an unfinished batch to a copy of the families: theirs must not depend on who looked."""
@@ -176,6 +181,7 @@ class Board:
         """Add the board of the frames that follow."""
         self.settle()
         later.settle()
+        self._said = None
         if later._first is None:
             return
         if self._first is None:

@@ -22,8 +22,8 @@ from kinestream.streams.quality.segments import Segments
 #: movements whose figures are kept; beyond, every second one is
 _KEPT = 128
 _PER_MOVEMENT = ("S1", "S1v", "S2")
-#: movements that wait to be measured together, at most
-_TOGETHER = 16
+#: movements that wait to be measured together, at most; samples of them for which there is always room
+_TOGETHER, _ROOM = 16, 512
 
 
 class Movements:
@@ -194,7 +194,7 @@ class _Lane:
             for movement in segments.add(pairs[place].T):
                 self.waiting.add(place, movement)
         # together with the movements that go on no more than the longest there may be: that is what is held at most
-        if self.waiting.is_full(sum(segments.room for segments in self.segments) // 3):
+        if self.waiting.is_full(max(_ROOM, sum(segments.room for segments in self.segments) // 3)):
             self.waiting.settle(self.movements)
         self.windows.add(pairs)
         self._tremble(velocity)
