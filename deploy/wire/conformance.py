@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -274,7 +274,7 @@ class _Run:
             robot.finish()
         checks = tuple(self._book.checks)
         letters = dict(self._reception.dead_letters)
-        episodes = tuple(self._told(take) for take in self._takes.values())
+        episodes = tuple(one for take in self._takes.values() for one in self._told(take))
         return Report(records, checks, letters, episodes, len(self._cut_off))
 
     def _check_close(self, take: Take) -> None:
@@ -295,20 +295,27 @@ class _Run:
         expected = f"{found}; {slip}" if slip else found
         self._book.broke("hash", take.ended, f"{claimed} (the episode closes CORRUPT)", expected)
 
-    def _told(self, take: Take) -> dict[str, Any]:
+    def _told(self, take: Take) -> Iterator[dict[str, Any]]:
+        """What became of a take; of a stream without marks, of each episode cut out of it."""
         worker = self._worker(take.began)
-        closed = worker.closed.get(take.id)
-        if closed is None:
-            frames = worker.open_episodes().get(take.id, 0)
-            facts = {"robot_id": take.robot_id, "topic": take.began.topic, "status": "OPEN", "frames": frames}
-            return {"episode_id": take.id, **facts}
-        findings = [change.finding.message for change in closed.findings if change.state == "RAISED"]
-        return {
-            "episode_id": take.id,
-            **{name: closed.row[name] for name in _TOLD},
-            "hash_verified": bool(closed.row["hash_verified"]),
-            "findings": findings[:_FINDINGS],
-        }
+        ids = [take.id]
+        if not take.marked:
+            cuts = (closed.row for i, closed in worker.closed.items() if i not in self._takes)
+            ids = [row["episode_id"] for row in cuts if row["robot_id"] == take.robot_id] or ids
+        for episode_id in ids:
+            closed = worker.closed.get(episode_id)
+            if closed is None:
+                frames = worker.open_episodes().get(episode_id, 0)
+                facts = {"robot_id": take.robot_id, "topic": take.began.topic, "status": "OPEN", "frames": frames}
+                yield {"episode_id": episode_id, **facts}
+                continue
+            findings = [change.finding.message for change in closed.findings if change.state == "RAISED"]
+            yield {
+                "episode_id": episode_id,
+                **{name: closed.row[name] for name in _TOLD},
+                "hash_verified": bool(closed.row["hash_verified"]),
+                "findings": findings[:_FINDINGS],
+            }
 
 
 def _blame(take: Take, chunk: FrameChunk, letter: DeadLetter) -> tuple[str, str, str]:

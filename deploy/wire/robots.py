@@ -15,8 +15,11 @@ from kinestream.schemas.catalogue import FRAMES_BULK
 from kinestream.schemas.models import Models
 from kinestream.schemas.skills import load_skills
 
-#: A robot is silent when its word does not come for so long, and talks too much below this, ms.
+#: A robot that sends keeps silent when its word does not come for so long; after a pause that long nothing is known
+#: of the time between (it was off, or its network was).
 _SILENT_MS: Final = 3_000
+#: Its usual interval may be so long, and should be so short, ms.
+_RARE_MS: Final = 2_000
 _OFTEN_MS: Final = 500
 #: Episodes a status names as unsent, at most: with more of them it cannot name all.
 _NAMED: Final = 50
@@ -27,9 +30,12 @@ class RobotSeen:
 
     def __init__(self, book: Book, robot_id: str, models: Models) -> None:
         self._book, self.robot_id, self._models = book, robot_id, models
-        self._first_ms = self._last_ms = -1
-        self._first: Captured | None = None
-        self._statuses: list[tuple[int, Captured]] = []
+        #: broker times of its last record, of its last word (or of where sending began again), and the longest wait
+        self._last_ms = self._word_ms = -1
+        self._longest_ms = 0
+        self._last: Captured | None = None
+        #: times of its statuses, ms, by boot
+        self._statuses: dict[str, list[int]] = {}
         self._number = -1
         self._boots: list[str] = []
         #: statuses since the last chunk of the open take, to be judged when another comes
@@ -38,10 +44,13 @@ class RobotSeen:
 
     def hear(self, at: Captured) -> None:
         """Any record of it."""
-        self._first = self._first or at
-        if at.at_ms >= 0:
-            self._first_ms = at.at_ms if self._first_ms < 0 else min(self._first_ms, at.at_ms)
-            self._last_ms = max(self._last_ms, at.at_ms)
+        self._last = at
+        if at.at_ms < 0:
+            return
+        if self._last_ms < 0 or at.at_ms - self._last_ms > _SILENT_MS:
+            self._word_ms = at.at_ms
+        self._longest_ms = max(self._longest_ms, at.at_ms - self._word_ms)
+        self._last_ms = max(self._last_ms, at.at_ms)
 
     # -- starts ---------------------------------------------------------------
 
@@ -96,7 +105,9 @@ class RobotSeen:
         good = _is_uuid(value["boot_id"], 0)
         self._book.judge("ids", good, at, f"boot_id {value['boot_id']!r}", "a UUID as lower-case text")
         self._boot(at, value["boot_id"])
-        self._statuses.append((at.at_ms if at.at_ms >= 0 else value["sent_at_ns"] // 1_000_000, at))
+        self._word_ms = at.at_ms
+        when = at.at_ms if at.at_ms >= 0 else value["sent_at_ns"] // 1_000_000
+        self._statuses.setdefault(value["boot_id"], []).append(when)
         if take is not None and take.marked and self._begun and len(value["unsent_episodes"]) < _NAMED:
             self._words.append((at, value))
 
@@ -111,20 +122,19 @@ class RobotSeen:
 
     def finish(self) -> None:
         """Once, when no more comes."""
-        times = sorted(at_ms for at_ms, _ in self._statuses)
-        at = self._statuses[-1][1] if self._statuses else self._first
+        at = self._last
         if at is None:
             return
-        known = self._first_ms >= 0
-        edges = [self._first_ms, *times, self._last_ms] if known else times
-        longest = int(np.diff(edges).max()) if len(edges) > 1 else 0
-        if longest > _SILENT_MS:
-            received = f"{len(times)} statuses, {longest / 1000:.1f} s without any"
+        steps = [step for times in self._statuses.values() for step in np.diff(times).tolist()]
+        usual = float(np.median(steps)) if steps else 0.0
+        if self._longest_ms > _SILENT_MS:
+            received = f"records for {self._longest_ms / 1000:.1f} s without any RobotStatus"
             self._book.broke("status", at, received, "one a second")
-        elif len(times) > 1:
+        elif usual > _RARE_MS:
+            self._book.broke("status", at, f"one every {usual / 1000:.1f} s", "one a second")
+        elif steps:
             self._book.held("status")
-        if len(times) > 3:
-            usual = float(np.median(np.diff(times)))
+        if len(steps) > 2:
             self._book.judge("status_rate", usual >= _OFTEN_MS, at, f"one every {usual:.0f} ms", "one a second")
 
     def _boot(self, at: Captured, boot_id: str) -> None:

@@ -19,8 +19,8 @@ from kinestream.schemas.layout import Layout
 _FIRST_NS, _LAST_NS = 946_684_800 * 10**9, 4_102_444_800 * 10**9
 #: Live stamps may be so far ahead of the broker, and behind, ms.
 _AHEAD_MS, _BEHIND_MS = 1_000, 10_000
-#: Chunks from which the cut of a take is judged, and share of the rate that may be missing from it.
-_ENOUGH: Final = 20
+#: Frames from which the pace of a take is judged, and share of the rate that may be missing from it.
+_ENOUGH: Final = 100
 _RATE_OFF: Final = 0.1
 _QUIET_NAN: Final = 0x7FC00000
 
@@ -144,7 +144,7 @@ class Take:
         """What only the whole take tells; called once, when no more of it comes."""
         if not self.broken:
             self._check_numbers()
-        if self.chunks >= _ENOUGH and not self.holes:
+        if self.frames >= _ENOUGH and not self.holes:
             self._check_pace()
         if self._behind_ms:
             self._check_skew()

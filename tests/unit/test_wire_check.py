@@ -353,3 +353,25 @@ def test_late_frames_complete_an_episode_as_they_do_at_the_hub() -> None:
     assert report.conforms
     assert results(report, Result.WARN) == ["order"]
     assert report.episodes[0]["status"] == "COMPLETE"
+
+
+def test_a_robot_that_was_off_for_a_while_was_not_silent() -> None:
+    before, after = wire_take(), wire_take(no=2)
+    words = [*said(before), *((r, v, at + 600_000) for r, v, at in said(after))]
+    assert checked(Wire().send(words).messages).conforms
+
+
+def test_a_status_every_five_seconds_is_too_rare() -> None:
+    take = wire_take()
+    report = checked(Wire().send([(*take.status(), at) for at in range(0, 30_000, 5_000)]).messages)
+    assert failed(report) == ["status"]
+
+
+def test_a_stream_without_marks_is_told_of_by_the_episodes_cut_out_of_it() -> None:
+    take = wire_take(frames=400)
+    words: list[Any] = [word for word in said(take, start={"marks": False}) if word[0] != "EpisodeEnd"]
+    words = [(r, v, at + 6000 if at > 2000 else at) for r, v, at in words]
+    words += [(*take.status(), at) for at in range(2700, 8000, 1000)]
+    report = checked(Wire().send(sorted(words, key=lambda word: word[2])).messages)
+    assert report.conforms
+    assert [(one["status"], one["frames"]) for one in report.episodes] == [("UNMARKED", 200), ("UNMARKED", 200)]
