@@ -12,10 +12,10 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
 README = (ROOT / "README.md").read_text()
-#: until the worker has closed the robot's episode and the sixty of the recording
+#: until the worker has closed the robot's episode, that of the JSON lines and the sixty of the recording
 WAIT = """
 until kinestream episodes --last 100 --json |
-    python -c 'import json, sys; sys.exit(sum(e["revision"] > 0 for e in json.load(sys.stdin)) != 61)'; do :; done
+    python -c 'import json, sys; sys.exit(sum(e["revision"] > 0 for e in json.load(sys.stdin)) != 62)'; do :; done
 """
 BLOCKS = re.findall(r"^```(\w+)\n(.*?)^```", README, re.M | re.S)
 
