@@ -32,7 +32,8 @@ def ingest(
     import asyncio
 
     from kinestream.deploy.cli.output import emit_json, say
-    from kinestream.producers.ingest.serving import listener, serve
+    from kinestream.producers.ingest.listeners import listener
+    from kinestream.producers.ingest.serving import serve
     from kinestream.schemas.errors import SettingError
     from kinestream.schemas.settings import Settings
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import logging
 from collections.abc import Awaitable, Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Final
@@ -16,6 +17,8 @@ TELL_S: Final = 0.05
 FULL_S: Final = 0.2
 #: Threads that decode lines and write spools.
 _THREADS: Final = 8
+
+log = logging.getLogger("kinestream.ingest")
 
 Send = Callable[[bytes], Awaitable[None]]
 
@@ -69,8 +72,11 @@ class Connections:
     async def _tick(self) -> None:
         while True:
             await asyncio.sleep(TELL_S)
-            await self.run(self.gateway.tick)
-            for connection in self._open:
+            try:
+                await self.run(self.gateway.tick)
+            except Exception:
+                log.exception("looking after robots failed; it goes on")
+            for connection in list(self._open):
                 connection.nudge()
 
 
@@ -125,4 +131,4 @@ class Connection:
 
 def line_of(answer: Answer) -> bytes:
     """An answer as a line."""
-    return json.dumps(answer, ensure_ascii=False).encode() + b"\n"
+    return json.dumps(answer, ensure_ascii=False).encode(errors="backslashreplace") + b"\n"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import hmac
+import logging
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -20,8 +21,10 @@ from kinestream.producers.spool.orphans import OpenTake, newest_open
 from kinestream.producers.spool.places import TABLES, find_spools, in_use, spool_folder
 from kinestream.producers.spool.receipts import Receipt
 from kinestream.producers.spool.tables import Tables
-from kinestream.schemas.errors import IngestError, SettingError
+from kinestream.schemas.errors import IngestError, KinestreamError, SettingError
 from kinestream.schemas.settings import Settings
+
+log = logging.getLogger("kinestream.ingest")
 
 #: Seconds a robot without a connection keeps its seat when nothing of it waits.
 _SEAT_S: Final = 10.0
@@ -74,9 +77,12 @@ class Gateway:
             state = inspect(folder, self.settings)
             if in_use(folder) or not (state.unsent_episodes or state.without_receipt):
                 continue
-            with self.seat(unquote(folder.name)) as seat:
-                seat.open(_left_by(folder, state.robot_id, state.model_id))
-            opened += 1
+            try:
+                with self.seat(unquote(folder.name)) as seat:
+                    seat.open(_left_by(folder, state.robot_id, state.model_id))
+                opened += 1
+            except KinestreamError as problem:  # the others are sent all the same
+                log.error("what robot %s left is not sent: %s", state.robot_id, problem)
         return opened
 
     def tick(self) -> None:
@@ -87,6 +93,8 @@ class Gateway:
                 continue
             try:
                 self._tick(seat, now)
+            except KinestreamError as problem:
+                log.error("robot %s: %s", seat.robot_id, problem)
             finally:
                 seat.lock.release()
 

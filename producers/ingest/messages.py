@@ -5,12 +5,13 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from dataclasses import fields as dataclass_fields
 from typing import Any, Final, TypeAlias
 
 from kinestream.producers.episode import MARK_KINDS, OUTCOMES
-from kinestream.producers.ingest.values import Frames, read_frames
+from kinestream.producers.ingest.values import Frames, read_frames, seconds
 from kinestream.producers.intake import ChannelLike
-from kinestream.producers.labels import EpisodeLabels
+from kinestream.producers.labels import EpisodeLabels, Labels
 from kinestream.schemas.errors import IngestError
 from kinestream.schemas.layout import Channel
 
@@ -76,7 +77,9 @@ class Ping:
 
 Message: TypeAlias = Hello | Start | Resume | Frames | Mark | End | Ping
 
-_LABELS: Final = frozenset(EpisodeLabels.__annotations__)
+#: Labels that are texts.
+_TEXTS: Final = tuple(field.name for field in dataclass_fields(Labels) if field.type == "str")
+_MOST_HZ: Final = 1e6
 
 
 def read_message(line: bytes) -> Message:
@@ -114,6 +117,11 @@ class _Fields:
         self.kind, self._said = kind, said
         self._asked: list[str] = []
 
+    @property
+    def names(self) -> frozenset[str]:
+        """Those that are there and were not taken yet."""
+        return frozenset(self._said)
+
     def take(self, name: str, default: Any, allowed: str, fits: Callable[[Any], bool]) -> Any:
         """Field ``name``; raises BAD_VALUE unless it ``fits``."""
         self._asked.append(name)
@@ -124,9 +132,10 @@ class _Fields:
             raise IngestError("BAD_VALUE", f"{self.kind}: {name}={_short(value)}: give {allowed}")
         return value
 
-    def text(self, name: str, default: str = "") -> str:
+    def text(self, name: str, default: str = "", longest: int = 10_000) -> str:
         """A text."""
-        return str(self.take(name, default, "a text", lambda v: isinstance(v, str)))
+        fits = lambda v: _is_text(v) and len(v) <= longest  # noqa: E731
+        return str(self.take(name, default, f"a text of at most {longest:,} characters", fits))
 
     def one_of(self, name: str, allowed: tuple[str, ...], default: str) -> str:
         """One of some words."""
@@ -136,13 +145,18 @@ class _Fields:
         """A number, or None."""
         return self.take(name, None, "a number", lambda v: v is None or _is_number(v))
 
+    def rate(self, name: str) -> float:
+        """A number from 0 on."""
+        fits = lambda v: _is_number(v) and 0 <= v <= _MOST_HZ  # noqa: E731
+        return float(self.take(name, 0.0, "a number from 0 on", fits))
+
     def yes(self, name: str, *, default: bool) -> bool:
         """True or false."""
         return bool(self.take(name, default, "true or false", lambda v: isinstance(v, bool)))
 
     def count(self, name: str) -> int | None:
         """A whole number from 0 on, or None."""
-        fits = lambda v: v is None or (type(v) is int and v >= 0)  # noqa: E731
+        fits = lambda v: v is None or (type(v) is int and 0 <= v < 1 << 63)  # noqa: E731
         found: int | None = self.take(name, None, "a whole number from 0 on", fits)
         return found
 
@@ -169,20 +183,26 @@ def _short(value: Any) -> str:
     return text if len(text) <= 60 else text[:57] + "..."
 
 
+def _is_text(value: Any) -> bool:
+    """JSON may hold halves of a surrogate pair, which no UTF-8 can."""
+    return isinstance(value, str) and not any("\ud800" <= c <= "\udfff" for c in value if not value.isascii())
+
+
 def _is_texts(value: Any) -> bool:
-    return isinstance(value, list) and all(isinstance(one, str) for one in value)
+    return isinstance(value, list) and all(map(_is_text, value))
 
 
 def _hello(fields: _Fields) -> Hello:
     fields.take("protocol", PROTOCOL, f"{PROTOCOL}, the one there is", lambda v: v == PROTOCOL)
     joints = fields.take("joints", None, "a list of names", lambda v: v is None or _is_texts(v))
-    channels = fields.take("channels", {}, "an object of channels by name", lambda v: isinstance(v, dict))
+    by_name = lambda v: isinstance(v, dict) and all(map(_is_text, v))  # noqa: E731
+    channels = fields.take("channels", {}, "an object of channels by name", by_name)
     hello = Hello(
         robot_id=fields.text("robot_id"),
         model_id=fields.text("model_id"),
         joints=None if joints is None else tuple(joints),
         channels={name: _channel(name, like) for name, like in channels.items()},
-        rate_hz=fields.number("rate_hz") or 0.0,
+        rate_hz=fields.rate("rate_hz"),
         findings=fields.yes("findings", default=False),
         token=fields.text("token"),
     )
@@ -199,7 +219,7 @@ def _channel(name: str, like: Any) -> ChannelLike:
     if isinstance(like, dict) and set(like) <= {"width", "unit", "elements"}:
         elements = like.get("elements", [])
         width = like.get("width", len(elements) if isinstance(elements, list) else 0)
-        if type(width) is int and isinstance(like.get("unit", ""), str) and _is_texts(elements):
+        if type(width) is int and _is_text(like.get("unit", "")) and _is_texts(elements):
             return Channel(name, width, like.get("unit", ""), tuple(elements))
     raise IngestError(
         "BAD_VALUE",
@@ -209,7 +229,14 @@ def _channel(name: str, like: Any) -> ChannelLike:
 
 
 def _start(fields: _Fields) -> Start:
-    return Start(fields.text("take"), EpisodeLabels(**fields.rest(_LABELS)))  # type: ignore[typeddict-item]
+    take, given = fields.text("take", longest=200), fields.names
+    labels: dict[str, Any] = {name: fields.text(name) for name in _TEXTS}
+    for name in ("subtasks", "conversions"):
+        labels[name] = fields.take(name, [], "a list of texts", _is_texts)
+    labels["nominal_rate_hz"] = fields.rate("nominal_rate_hz")
+    labels["source_started_at_ns"] = fields.count("source_started_at_ns")
+    labels["stamp_resolution_ns"] = fields.count("stamp_resolution_ns") or 0
+    return Start(take, EpisodeLabels(**{name: labels[name] for name in labels if name in given}))  # type: ignore[typeddict-item]
 
 
 def _resume(fields: _Fields) -> Resume:
@@ -220,7 +247,7 @@ def _mark(fields: _Fields) -> Mark:
     kind = fields.one_of("kind", MARK_KINDS, "NOTE")
     label, note = fields.text("label"), fields.text("note")
     t, t_ns = fields.number("t"), fields.count("t_ns")
-    return Mark(kind, label, note, t_ns if t is None else float(t), fields.count("seq"))
+    return Mark(kind, label, note, t_ns if t is None else seconds(t), fields.count("seq"))
 
 
 def _end(fields: _Fields) -> End:

@@ -22,7 +22,7 @@ from kinestream.producers.robot import Robot
 from kinestream.producers.spool.promised import latest_records
 from kinestream.producers.spool.receipts import Receipt
 from kinestream.producers.stamps import AnchoredClock
-from kinestream.schemas.errors import IngestError
+from kinestream.schemas.errors import ContractError, IngestError
 from kinestream.schemas.frames import FrameChunk, Int64
 from kinestream.schemas.layout import JOINT_CHANNELS
 from kinestream.schemas.settings import Settings
@@ -84,7 +84,16 @@ class Seat:
         same = self._hello is not None and replace(hello, token="") == replace(self._hello, token="")
         if self.robot is not None and same:
             return
+        before = self._hello
         self.rest()
+        try:
+            self._use(hello)
+        except ContractError:
+            if before is not None:  # what it left is still to be sent
+                self._use(before)
+            raise
+
+    def _use(self, hello: Hello) -> None:
         self.robot = self._make(hello, self._folder, self._receipts.append)
         if hello.findings:
             self.robot.on_finding(self._found)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections import deque
 from collections.abc import Iterator
 from typing import Any, Final, Protocol
@@ -20,6 +21,8 @@ _LONGEST_WORD: Final = 100_000
 _BEFORE_HELLO: Final = 3
 
 Answer = dict[str, Any]
+
+log = logging.getLogger("kinestream.ingest")
 
 
 class Hub(Protocol):
@@ -103,6 +106,10 @@ class Session:
             return [self._refusal(problem)]
         except ContractError as problem:
             return [self._refusal(IngestError("LAYOUT", str(problem)))]
+        except Exception:
+            log.exception("line %d of a connection failed; what was accepted is kept", self._line + 1)
+            self.over = True
+            return [self._refusal(IngestError("INTERNAL", "the gateway failed at this line and logged it: come back"))]
 
     def refuse(self, problem: IngestError) -> Answer:
         """Refuse what never became a line."""
@@ -226,6 +233,12 @@ class Session:
                     "COUNT_DIFFERS",
                     f"end after frame {counted - 1} of this connection, but {seat.taken} frames are here: give n_total"
                     " to say that all of them are meant",
+                )
+            if self._beyond:
+                raise IngestError(
+                    "COUNT_DIFFERS",
+                    f"end behind frames that were refused (GAP): send those from {seat.taken} on, then end",
+                    expected=seat.taken,
                 )
             seat.end(end)
         self._take = self._next = None

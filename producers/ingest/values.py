@@ -68,11 +68,27 @@ def _values(name: str, value: Any, many: bool) -> Float32:
         found: NDArray[Any] = np.asarray(value)
     except ValueError as problem:
         raise IngestError("LAYOUT", f"{name}: its rows differ in length: give {shape}") from problem
-    if found.dtype == object and all(v is None or isinstance(v, int | float) for v in found.flat):
-        found = found.astype(np.float64)  # null, which JSON has in place of NaN, becomes NaN
+    if found.dtype == object and all(v is None or type(v) in (int, float) for v in found.flat):
+        found = _with_nan(name, found)
     if found.ndim != (2 if many else 1) or found.dtype.kind not in "fiu":
         raise IngestError("LAYOUT", f"{name} is {found.dtype} of shape {found.shape}: give {shape}")
     return float32_of(found if many else found.reshape(1, -1))
+
+
+def seconds(t: Any) -> float:
+    """A stamp in seconds, which may be written without a point; raises IngestError."""
+    try:
+        return float(t)
+    except (OverflowError, TypeError, ValueError) as problem:
+        raise IngestError("BAD_VALUE", f"a stamp that is none: {problem}") from problem
+
+
+def _with_nan(name: str, found: NDArray[Any]) -> NDArray[Any]:
+    """Null, which JSON has in place of NaN, becomes NaN."""
+    try:
+        return found.astype(np.float64)
+    except OverflowError as problem:
+        raise IngestError("BAD_VALUE", f"{name}: a number that no float holds: give {_NUMBERS}") from problem
 
 
 def _stamps(said: dict[str, Any], n: int, many: bool) -> Int64 | None:
@@ -87,8 +103,8 @@ def _stamps(said: dict[str, Any], n: int, many: bool) -> Int64 | None:
     try:
         if many:
             return stamps_ns(np.asarray(given, np.float64) if t_ns is None else given, n)
-        return np.array([stamp_ns(float(given) if t_ns is None else given)], np.int64)
-    except (LayoutError, TypeError, ValueError) as problem:
+        return np.array([stamp_ns(seconds(given) if t_ns is None else given)], np.int64)
+    except (LayoutError, OverflowError, TypeError, ValueError) as problem:
         raise IngestError("BAD_VALUE", f"a stamp that is none: {problem}") from problem
 
 

@@ -10,6 +10,7 @@ from urllib.parse import urlsplit
 from aiohttp import WSMsgType, web
 
 from kinestream.producers.ingest.connection import Connection, Connections, line_of
+from kinestream.producers.ingest.listeners import is_loopback
 from kinestream.producers.ingest.session import Answer
 from kinestream.producers.ingest.tcp import idle_answer
 from kinestream.schemas.errors import IngestError
@@ -18,8 +19,8 @@ LINES: Final = "application/x-ndjson"
 #: Seconds a POST waits for the disk, and those after which a refused one should come back.
 _KEEP_S: Final = 10.0
 _BUSY_S, _FULL_S = 1, 5
-#: Answers of one POST, at most; what is refused beyond them is counted in the last.
-_ANSWERS: Final = 100
+#: Bytes of answers to the lines of one POST.
+_ANSWER_BYTES: Final = 100_000
 _HEARTBEAT_S: Final = 20.0
 
 
@@ -54,6 +55,9 @@ class WebServer:
         if origin and urlsplit(origin).netloc != request.host:
             return _refused(403, "FORBIDDEN", f"Origin {origin} is another site's: send from a program, not a page")
         token = self._settings.ingest_token
+        if not token and not is_loopback(urlsplit(f"//{request.host}").hostname or ""):
+            # A page whose name was made to mean this machine: its origin is its host.
+            return _refused(403, "FORBIDDEN", f"Host {request.host}: without a token only loopback names are served")
         shown = request.headers.get("Authorization", "")
         needed = token and request.path != "/healthz" and (shown or request.path != "/v1/stream")
         if needed and not (shown.startswith("Bearer ") and self._connections.gateway.admits(shown[7:])):
@@ -70,22 +74,17 @@ class WebServer:
     async def _post(self, request: web.Request) -> web.Response:
         if request.content_type != LINES:
             return _refused(415, "BAD_VALUE", f"Content-Type {request.content_type}: send lines as {LINES}")
-        answers: list[bytes] = []
-
-        async def keep(data: bytes) -> None:
-            answers.append(data)
-            del answers[_ANSWERS:]
-
-        connection = self._connections.connect(keep, trusted=True)
+        answers = _Answers()
+        connection = self._connections.connect(answers.keep, trusted=True)
         if connection is None:
             return _answer(429, [line_of(self._connections.refusal())], _BUSY_S)
         try:
-            status, after_s = await self._body(request, connection)
+            status, after_s = await self._body(request, connection, answers)
         finally:
             await asyncio.shield(self._connections.disconnect(connection))
-        return _answer(status, answers, after_s)
+        return _answer(status, answers.kept, after_s)
 
-    async def _body(self, request: web.Request, connection: Connection) -> tuple[int, int]:
+    async def _body(self, request: web.Request, connection: Connection, answers: _Answers) -> tuple[int, int]:
         """Take a body; its status, and seconds after which to send the rest again (0 = there is none)."""
         session = connection.session
         while not session.over:
@@ -97,6 +96,7 @@ class WebServer:
             await connection.take_once(data, last=not data)
             if session.blocked or not data:
                 break
+        answers.last = True
         kept = await connection.settle(_KEEP_S)
         if session.blocked or session.full or not kept:
             return 503, _FULL_S
@@ -142,6 +142,19 @@ class WebServer:
                 await connection.tell([connection.session.refuse(IngestError("BINARY", text))])
             else:
                 return
+
+
+class _Answers:
+    """Those of one POST: of a body of bad lines only the first, and always what became of it."""
+
+    def __init__(self) -> None:
+        self.kept: list[bytes] = []
+        self.last = False
+
+    async def keep(self, data: bytes) -> None:
+        """One more."""
+        if self.last or sum(map(len, self.kept)) < _ANSWER_BYTES:
+            self.kept.append(data)
 
 
 def _refused(status: int, reason: str, text: str) -> web.Response:

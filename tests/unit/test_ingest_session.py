@@ -96,9 +96,23 @@ REFUSED = [
     ({"type": "end", "outcome": "GOOD"}, "BAD_VALUE"),
     ({"type": "end", "n_total": 7}, "COUNT_DIFFERS"),
     ({"type": "end", "content_hash": "0" * 32}, "HASH_DIFFERS"),
+    (b'{"type": "frame", "t": 1' + b"0" * 400 + b', "position": [1, 2]}', "BAD_VALUE"),
+    (b'{"type": "frame", "t_ns": 1' + b"0" * 400 + b', "position": [1, 2]}', "BAD_VALUE"),
+    (b'{"type": "frame", "position": [1, 1' + b"0" * 400 + b"]}", "BAD_VALUE"),
+    (b'{"type": "mark", "t": 1' + b"0" * 400 + b"}", "BAD_VALUE"),
+    (b'{"type": "mark", "t_ns": 9223372036854775808}', "BAD_VALUE"),
+    (b'{"type": "mark", "label": "\\ud800"}', "BAD_VALUE"),
+    (b'{"type": "mark", "\\ud800": 1}', "UNKNOWN_FIELD"),
+    (b"[" * 100_000, "NOT_JSON"),
+    ({"type": "start", "subtasks": [1]}, "BAD_VALUE"),
+    ({"type": "start", "subtasks": "lift"}, "BAD_VALUE"),
+    ({"type": "start", "skill": 5}, "BAD_VALUE"),
+    ({"type": "start", "nominal_rate_hz": None}, "BAD_VALUE"),
+    ({"type": "start", "source_started_at_ns": 2**70}, "BAD_VALUE"),
+    ({"type": "start", "take": "x" * 201}, "BAD_VALUE"),
     ({"type": "start", "take": "t2"}, "TAKE_OPEN"),
     ({"type": "start", "take": "t1", "skil": "grasp"}, "UNKNOWN_FIELD"),
-    ({"type": "mark", "note": "x" * 100_001}, "TOO_LONG"),
+    ({"type": "start", "subtasks": ["x" * 999] * 101}, "TOO_LONG"),
 ]
 
 
@@ -161,6 +175,7 @@ def test_a_hole_is_told_once_and_closed_by_sending_from_there(gateway: Gateway):
     session = opened(gateway, frames(0, 10))
     (refused,) = say(session, frames(20, 10), frames(30, 10), frames(40, 10))
     assert (refused["reason"], refused["expected"]) == ("GAP", 10)
+    assert reason(session, {"type": "end"}) == "COUNT_DIFFERS", "a hole is not ended as if nothing were missing"
     assert say(session, frames(10, 30), {"type": "end", "n_total": 40}) == []
     assert news(gateway, session, "ended")["frames"] == 40
 
@@ -283,6 +298,22 @@ def test_who_never_says_hello_is_sent_away(gateway: Gateway):
         "NO_HELLO",
     ]
     assert session.over
+
+
+def test_a_wrong_hello_leaves_what_is_open_as_it_was(gateway: Gateway):
+    opened(gateway, frames(0, 30)).leave()
+    wrong: list[dict[str, Any]] = [
+        *({"joints": joints} for joints in (["a", "a"], "ab", None)),
+        *({"channels": channels} for channels in ({"position": 3}, {"imu": {"wide": 3}}, {"imu": 100_000})),
+        {"rate_hz": -1},
+        {"protocol": 2},
+    ]
+    for one in wrong:
+        assert reason(gateway.session(), {**HELLO, **one}) in ("LAYOUT", "BAD_VALUE"), one
+    back = gateway.session()
+    assert say(back, HELLO)[0]["open"]["take"] == "t1"
+    with gateway.seat("arm-7") as seat:
+        assert seat.taken == 30
 
 
 def test_a_robot_back_with_other_joints_does_not_go_on_with_its_take(gateway: Gateway, tmp_path: Path):
