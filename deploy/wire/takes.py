@@ -42,6 +42,8 @@ class Take:
         self.holes: list[tuple[int, int, Captured]] = []
         self.next_seq = 0
         self.chunks = self.frames = 0
+        #: every offset so far is a float32: so are whole seconds, but hardly any other stamp
+        self.coarse = True
         self._digests: dict[int, int] = {}
         self._first_ns = self._last_ns = 0
         self._behind_ms: list[int] = []
@@ -70,6 +72,7 @@ class Take:
         if not self.chunks:
             self._first_ns = int(t_ns[0])
         self._last_ns = int(t_ns[-1])
+        self.coarse = self.coarse and bool((chunk.offset_s.astype(np.float32) == chunk.offset_s).all())
         self.chunks += 1
         self.frames += n
         self.next_seq = chunk.first_seq + n

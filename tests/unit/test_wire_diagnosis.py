@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Callable
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -85,3 +86,14 @@ def test_a_common_slip_is_named(slip: Callable[[Take], str], sentence: str) -> N
 def test_a_hash_that_no_single_slip_explains_is_only_compared() -> None:
     take = wire_take()
     assert told(take, "0" * 32) == take.content_hash()
+
+
+def test_stamps_that_a_library_rounded_to_float_are_seen() -> None:
+    take = wire_take()
+    words = [
+        (r, replace(v, offset_s=v.offset_s.astype(np.float32).astype(np.float64)) if r == "FrameChunk" else v, at)
+        for r, v, at in said(take)
+    ]
+    report = checked(Wire().send(words).messages)
+    (failure,) = next(one for one in report.checks if one.id == "hash").failures
+    assert "every offset_s is a float32" in failure.expected
