@@ -66,6 +66,10 @@ RULES: Final[Mapping[str, Rule]] = {
         "joints and channels fit each other, and layout_id is computed from them",
         "compute layout_id as docs/wire.md says (Layout); repeat it in every chunk of the episode",
     ),
+    "units": Rule(
+        "joints are in rad, rad/s and Nm (prismatic ones in m, m/s and N), and their channels say so",
+        "convert at the robot, once; record it in conversions. What has no SI unit is a channel of its own",
+    ),
     "start": Rule(
         "an EpisodeStart comes before everything else of its episode, and says one thing",
         "send EpisodeStart first and wait for nothing; where it is repeated, the same bytes",
@@ -120,7 +124,7 @@ RULES: Final[Mapping[str, Rule]] = {
     ),
     "labels": Rule("skill and area are listed", "`kinestream skills` shows the ids; unlisted ones are kept", True),
     "model": Rule(
-        "the robot's model is described, with these joints in its order and these units",
+        "the robot's model is described, with these joints in its order",
         "`kinestream robots list` shows models, `kinestream robots import` describes one",
         True,
     ),

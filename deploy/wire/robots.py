@@ -14,6 +14,7 @@ from kinestream.deploy.wire.takes import Take
 from kinestream.schemas.catalogue import FRAMES_BULK
 from kinestream.schemas.models import Models
 from kinestream.schemas.skills import load_skills
+from kinestream.streams.quality.layout_check import UNITS
 
 #: A robot that sends keeps silent when its word does not come for so long; after a pause that long nothing is known
 #: of the time between (it was off, or its network was).
@@ -58,6 +59,7 @@ class RobotSeen:
         """A take begins."""
         self._check_ids(at, start)
         self._check_labels(at, start)
+        self._check_units(at, start)
         self._check_model(at, start)
         self._boot(at, start["boot_id"])
         number = start["episode_no"]
@@ -81,6 +83,14 @@ class RobotSeen:
         odd = [f"{name} {start[name]!r}" for name, term in known.items() if start[name] and term is None]
         if start["skill"] or start["area"]:
             self._book.judge("labels", not odd, at, ", ".join(odd), "an id of `kinestream skills`")
+
+    def _check_units(self, at: Captured, start: Mapping[str, Any]) -> None:
+        jointed = [channel for channel in start["channels"] if channel["name"] in UNITS]
+        odd = [c for c in jointed if c["unit"] and c["unit"] not in UNITS[c["name"]]]
+        received = ", ".join(f"{c['name']} in {c['unit']!r}" for c in odd)
+        expected = ", ".join(f"{c['name']} in {' or '.join(sorted(UNITS[c['name']]))}" for c in odd)
+        if jointed:
+            self._book.judge("units", not odd, at, received, expected)
 
     def _check_model(self, at: Captured, start: Mapping[str, Any]) -> None:
         model = self._models.find(start["model_id"])

@@ -10,7 +10,8 @@ from kinestream.streams.quality.model import Context, Finding, Flag, MetricValue
 from kinestream.streams.quality.motors import channel_names
 from kinestream.streams.quality.rules import Rules
 
-_UNITS = {"position": {"rad", "m"}, "velocity": {"rad/s", "m/s"}, "effort": {"Nm", "N", "A"}, "command": {"rad", "m"}}
+#: Units that the channels of joints may be declared in.
+UNITS = {"position": {"rad", "m"}, "velocity": {"rad/s", "m/s"}, "effort": {"Nm", "N", "A"}, "command": {"rad", "m"}}
 
 
 class LayoutCheck(Family):
@@ -69,12 +70,12 @@ def _problems(context: Context) -> list[tuple[str, dict[str, Any]]]:
         problems.append(("I2.count", {"count": len(context.joints), "expected": len(context.declared)}))
     problems += _out_of_order(context)
     for channel, width in context.channels:
-        if channel in _UNITS and width != len(context.joints):
+        if channel in UNITS and width != len(context.joints):
             facts = {"count": width, "expected": len(context.joints), **channel_names(channel)}
             problems.append(("I2.width", facts))
         unit = context.channel_units.get(channel, "")
-        if unit and channel in _UNITS and unit not in _UNITS[channel]:
-            expected = " or ".join(sorted(_UNITS[channel]))
+        if unit and channel in UNITS and unit not in UNITS[channel]:
+            expected = " or ".join(sorted(UNITS[channel]))
             problems.append(("I2.unit", {"unit": unit, "expected": expected, **channel_names(channel)}))
     return problems
 

@@ -159,6 +159,12 @@ def two_takes(**second: Any) -> Spoiler:
     return spoil
 
 
+def in_degrees(take: Take) -> Messages:
+    channels = tuple(replace(channel, unit="deg") for channel in take.layout.channels[:1])
+    take.layout = replace(take.layout, channels=channels + take.layout.channels[1:])
+    return good(take)
+
+
 def never_ended(take: Take) -> Messages:
     later = wire_take(boot=take.boot, no=take.no + 1, seed=1)
     after = [(r, v, at + 4000) for r, v, at in said(later)]
@@ -193,6 +199,7 @@ MISTAKES: dict[str, tuple[Spoiler, list[str]]] = {
     "a boot that is a number": (lambda _: good(wire_take(boot="17")), ["ids"]),
     "no robot model": (lambda _: good(wire_take(model="")), ["ids"]),
     "the same number twice": (two_takes(episode_no=1), ["number"]),
+    "degrees": (in_degrees, ["units"]),
     "a layout_id of something else": (with_value("EpisodeStart", layout_id=b"12345678"), ["layout"]),
     "a chunk of another layout": (with_value("FrameChunk", 3, layout_id=b"12345678"), ["layout"]),
     "no start": (without("EpisodeStart"), ["start"]),
