@@ -145,6 +145,8 @@ def _told(report: Report) -> Iterator[str]:
     if report.dead_letters:
         reasons = ", ".join(f"{reason} {count:,}" for reason, count in sorted(report.dead_letters.items()))
         yield f"a worker refuses: {reasons} (dead letters)"
+    if "WRONG_PARTITION" in report.dead_letters:
+        yield "the episodes are told of as they would close, were they on their partitions"
     failed = [check.id for check in report.checks if check.result == "fail"]
     warned = [check.id for check in report.checks if check.result == "warn"]
     advice = f"; advice: {', '.join(warned)}" if warned else ""

@@ -18,7 +18,7 @@ from kinestream.streams.quality.layout_check import UNITS
 
 #: A robot that sends keeps silent when its word does not come for so long; after a pause that long nothing is known
 #: of the time between (it was off, or its network was).
-_SILENT_MS: Final = 3_000
+_SILENT_MS: Final = 5_000
 #: Its usual interval may be so long, and should be so short, ms.
 _RARE_MS: Final = 2_000
 _OFTEN_MS: Final = 500

@@ -43,13 +43,13 @@ class MemoryWorker:
 
     def take(self, record: LogRecord) -> list[DeadLetter]:
         """Take the next record of the log; gives the dead letters it leaves."""
-        with np.errstate(invalid="ignore"):  # whatever bits a foreign NaN has
+        with np.errstate(all="ignore"):  # whatever values a foreign producer sends
             self._process([record])
             return self._settle()
 
     def wait(self) -> list[DeadLetter]:
         """Let the time pass that missing frames are waited for."""
-        with np.errstate(invalid="ignore"):
+        with np.errstate(all="ignore"):
             self._assembler.pass_time(self._assembler.time_ms + self._limits.incomplete_ms)
             return self._settle()
 

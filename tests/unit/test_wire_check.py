@@ -254,7 +254,7 @@ def test_a_good_robots_messages_conform_and_nothing_is_to_be_improved() -> None:
 @pytest.mark.parametrize("mistake", MISTAKES)
 def test_a_mistake_is_named_and_no_other(mistake: str) -> None:
     spoil, expected = MISTAKES[mistake]
-    report = checked(spoil(wire_take(frames=400 if mistake == "no status" else 300)))
+    report = checked(spoil(wire_take(frames=600 if mistake == "no status" else 300)))
     assert failed(report) == expected
     for one in report.checks:
         for failure in one.failures:
