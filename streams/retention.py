@@ -30,11 +30,15 @@ class RetentionWatch:
     async def run(self) -> None:
         """Ask, for ever."""
         while True:
-            try:
-                self._kept = await asyncio.to_thread(self._ask)
-            except BrokerError as problem:
-                log.debug("retention is not known: %s", problem)
+            await asyncio.to_thread(self.ask)
             await asyncio.sleep(_ASK_S)
+
+    def ask(self) -> None:
+        """Ask once; without an answer what was known stays."""
+        try:
+            self._kept = self._ask()
+        except BrokerError as problem:
+            log.debug("retention is not known: %s", problem)
 
     def see(self, unread: Mapping[Key, Unread]) -> None:
         """A look at all partitions of ours; says once what became worse, and once that it is well again."""

@@ -203,7 +203,9 @@ class LogReader:
             return
         # The rest waits for company at the head of the log only: behind it, the batch is full at once.
         linger_s = max(self._handed_s + self._joining.linger_s - time.monotonic(), 0.0)
-        self._hand_on(client, [first, *client.consume(_BATCH, linger_s)])
+        # A packed batch of 1 MB may hold hundreds: of large messages no more than there is room for.
+        most = min(_BATCH, self._joining.buffer_bytes // max(len(first), 1) + 1)
+        self._hand_on(client, [first, *client.consume(most, linger_s)])
         self._handed_s = time.monotonic()
         self._wait_for_room(client)
 
@@ -350,7 +352,6 @@ class LogReader:
         if start is not None:
             client.incremental_unassign([place])
             client.incremental_assign([TopicPartition(*tp, start.offset)])
-            self._paused.discard(tp)
             holding.start, holding.handed = start.offset, -1
 
     # -- trouble --------------------------------------------------------------
@@ -364,7 +365,6 @@ class LogReader:
         at = max(message.offset(), holding.position, before[-1].offset() + 1 if before else 0)
         client.incremental_unassign([TopicPartition(*tp)])
         client.incremental_assign([TopicPartition(*tp, at + 1)])
-        self._paused.discard(tp)
         newest_ms = before[-1].timestamp()[1] if before else holding.newest_ms
         return Packed(at, max(newest_ms, 0), message.error().str())
 

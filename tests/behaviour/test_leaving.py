@@ -24,8 +24,9 @@ def alone(mock_broker: MockBroker, database: Store, tmp_path: Path) -> Iterator[
     made.stop_all()
 
 
-def test_sigterm_while_the_broker_is_frozen_ends_within_five_seconds_and_the_next_worker_goes_on(
-    alone: Pipeline, mock_broker: MockBroker
+@pytest.mark.parametrize("outage", ["frozen", "down"])
+def test_sigterm_while_the_broker_is_away_ends_within_five_seconds_and_the_next_worker_goes_on(
+    alone: Pipeline, mock_broker: MockBroker, outage: str
 ) -> None:
     alone.start()
     running, ended = Take(), Take(no=2, seed=1, robot="r2")
@@ -34,12 +35,16 @@ def test_sigterm_while_the_broker_is_frozen_ends_within_five_seconds_and_the_nex
     sender.send(ended.start(), *ended.chunks(), robot="r2")
     alone.wait_for(lambda: len(alone.query("SELECT DISTINCT episode_id FROM journal")) == 2)
     sender.send(ended.end(), robot="r2")  # as likely as not, its event is under way when the broker goes
-    mock_broker.answer_after(60_000)
+    if outage == "down":
+        mock_broker.down()
+    else:
+        mock_broker.answer_after(60_000)
     alone.wait_for(lambda: not alone.healthy())
     asked = time.monotonic()
     assert alone.stop(timeout_s=20) == 0, alone.log()
     assert time.monotonic() - asked < 5, alone.log()
     mock_broker.answer_after(0)
+    mock_broker.up()
     RawSender(alone.broker).send(*running.chunks()[15:], running.end())
     alone.start()
     rows = "SELECT status, revision, frames FROM episodes FINAL ORDER BY episode_no"

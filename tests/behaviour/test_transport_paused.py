@@ -1,4 +1,4 @@
-"""A partition that is not fetched when the group takes it away is read when it comes back to the same member."""
+"""A member that takes nothing for a while: what it holds meanwhile, and that it reads on afterwards."""
 
 from __future__ import annotations
 
@@ -101,3 +101,18 @@ def test_a_pause_ends_with_the_assignment(member: Member, why: str) -> None:
     member.got.clear()
     member.send(5)
     assert wait_until(lambda: {place for place, _ in member.got} == member.owned, 10), f"{before} before: {member}"
+
+
+def test_a_packed_batch_is_handed_on_by_the_piece_however_much_it_unpacks_to(member: Member) -> None:
+    member.choked = True
+    packed = {"compression.type": "lz4", "linger.ms": 1000, "batch.size": 100_000_000, "message.max.bytes": 100_000_000}
+    producer = Producer({"bootstrap.servers": member.broker.bootstrap, **packed})
+    for _ in range(100):
+        producer.produce(member.topic, bytes(500_000), partition=0)
+    assert producer.flush(10) == 0
+    most = 0
+    while len(member.got) < 100:
+        assert wait_until(lambda: member.reader.waiting_bytes > 0, 20), f"{len(member.got)} of 100 came"
+        most = max(most, member.reader.waiting_bytes)
+        member.reader.taken(member.reader.waiting_bytes)
+    assert most <= 3_000_000

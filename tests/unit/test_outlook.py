@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import logging
 import math
 
 import pytest
 
 from kinestream.streams.outlook import FAIL, OK, WARN, Kept, Outlook, Unread, level
+from kinestream.streams.retention import RetentionWatch
 
 DAY = 86_400.0
 KEPT = Kept(DAY, 100e6)
@@ -76,3 +78,19 @@ def test_a_message_after_a_day_of_rest_is_not_a_day_old() -> None:
 )
 def test_three_levels(margin: float, found: str) -> None:
     assert level(margin) == found
+
+
+def test_a_worker_says_once_what_became_worse_and_once_that_it_is_over(caplog: pytest.LogCaptureFixture) -> None:
+    kept = [KEPT]
+    watch = RetentionWatch(lambda: {"t": kept[0]})
+    watch.see({("t", 0): Unread(90_000, 90_000, 1e3, 1.0)})
+    assert watch.warnings() == [], "nobody has told yet what the topic keeps"
+    watch.ask()
+    caplog.set_level(logging.WARNING, "kinestream.worker")
+    for count in (10_000, 80_000, 80_000, 95_000, 95_000, 0, 0):
+        watch.see({("t", 0): Unread(count, 100_000, 1e3, 1.0)})
+        assert len(watch.warnings()) == (count > 10_000)
+    told = [(record.levelname, record.getMessage().split(":")[0]) for record in caplog.records]
+    assert told == [("WARNING", "t-0"), ("ERROR", "t-0"), ("WARNING", "over")]
+    watch.see({})
+    assert watch.outlooks == {}, "a partition that went elsewhere is no longer ours to tell of"
