@@ -89,6 +89,7 @@ class TakeRecorder:
 def main(arguments: list[str] | None = None) -> None:
     """Run the node until it is interrupted."""
     import rclpy
+    from rclpy.executors import ExternalShutdownException
     from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy
     from sensor_msgs.msg import JointState
     from std_msgs.msg import String
@@ -122,8 +123,8 @@ def main(arguments: list[str] | None = None) -> None:
     node.create_subscription(String, "~/take", on_take, 10)
     try:
         rclpy.spin(node)
-    except KeyboardInterrupt:
-        pass
+    except (KeyboardInterrupt, ExternalShutdownException):
+        pass  # the take that is recorded is ended below
     finally:
         recorder.close()
 

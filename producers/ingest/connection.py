@@ -30,6 +30,7 @@ class Connections:
         self.gateway, self.settings = gateway, gateway.settings
         self._pool = ThreadPoolExecutor(_THREADS, thread_name_prefix="ingest")
         self._open: set[Connection] = set()
+        self._closing = self._stopped = False
         self._ticking: asyncio.Task[None] | None = None
 
     def start(self) -> None:
@@ -42,7 +43,7 @@ class Connections:
 
     def connect(self, send: Send, *, trusted: bool = False) -> Connection | None:
         """A new connection; None = there are as many as there may be."""
-        if len(self._open) >= self.settings.ingest_connections:
+        if self._closing or len(self._open) >= self.settings.ingest_connections:
             return None
         made = Connection(self, self.gateway.session(trusted=trusted), send)
         self._open.add(made)
@@ -51,7 +52,8 @@ class Connections:
     async def disconnect(self, connection: Connection) -> None:
         """It is gone."""
         self._open.discard(connection)
-        await self.run(connection.session.leave)
+        if not self._stopped:
+            await self.run(connection.session.leave)
 
     def refusal(self) -> Answer:
         """The answer to whom :meth:`connect` has no room for."""
@@ -61,12 +63,19 @@ class Connections:
         )
         return {"type": "refused", "reason": "TOO_MANY", "text": text}
 
+    def hang_up(self) -> None:
+        """Take nothing more on any connection, not even what waits for room."""
+        self._closing = True
+        for connection in self._open:
+            connection.session.over = True
+
     async def stop(self) -> None:
         """Tell nobody any more, and let go of every spool."""
         if self._ticking:
             self._ticking.cancel()
             await asyncio.gather(self._ticking, return_exceptions=True)
         await self.run(self.gateway.close)
+        self._stopped = True
         self._pool.shutdown()
 
     async def _tick(self) -> None:

@@ -58,6 +58,7 @@ async def serve(
         ready(addresses, left)
         await stopped.wait()
     finally:
+        connections.hang_up()
         for server in servers:
             await server.stop()
         await connections.stop()

@@ -188,3 +188,45 @@ def test_the_bridge_is_imported_without_ros():
     assert "rclpy" not in sys.modules
     with pytest.raises(ImportError, match="rclpy"):
         ros2.main([])
+
+
+def test_the_node_hears_every_topic_and_answers(monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
+    """Against names of ROS only: what rclpy does with them is ROS's."""
+    heard: dict[str, Any] = {}
+    said: list[str] = []
+    given = {"robot_id": "r1", "model": "provisional:arm", "state_topic": "/js", "command_topics": ["/cmd"]}
+    log = SimpleNamespace(info=said.append, error=said.append)
+    node = SimpleNamespace(
+        declare_parameter=lambda name, default: SimpleNamespace(value=given[name]),
+        create_publisher=lambda kind, topic, depth: SimpleNamespace(publish=lambda message: said.append(message.data)),
+        create_subscription=lambda kind, topic, callback, qos: heard.update({topic: callback}),
+        get_logger=lambda: log,
+    )
+
+    def spin(_: Any) -> None:
+        heard["/js"](joint_state(name=["a"], position=[0.5]))
+        heard["~/take"](SimpleNamespace(data='{"type": "start"}'))
+        heard["/cmd"](joint_state(name=["a"], position=[0.6]))
+        heard["~/take"](SimpleNamespace(data='{"type": "start"}'))
+        heard["/js"](joint_state(name=["a"], position=[0.5]))
+        heard["~/take"](SimpleNamespace(data='{"type": "end", "outcome": "SUCCESS"}'))
+        raise KeyboardInterrupt
+
+    some = SimpleNamespace(BEST_EFFORT=1, TRANSIENT_LOCAL=1)
+    modules = {
+        "rclpy": SimpleNamespace(init=lambda args: None, create_node=lambda name: node, spin=spin),
+        "rclpy.executors": SimpleNamespace(ExternalShutdownException=InterruptedError),
+        "rclpy.qos": SimpleNamespace(QoSProfile=dict, DurabilityPolicy=some, ReliabilityPolicy=some),
+        "sensor_msgs.msg": SimpleNamespace(JointState=object),
+        "std_msgs.msg": SimpleNamespace(String=SimpleNamespace),
+    }
+    for name, module in modules.items():
+        monkeypatch.setitem(sys.modules, name, module)
+    monkeypatch.setenv("KINESTREAM_KAFKA", "127.0.0.1:1")
+    monkeypatch.setenv("KINESTREAM_SPOOL", str(tmp_path))
+    ros2.main([])
+    assert set(heard) == {"/js", "/cmd", "/robot_description", "~/take"}
+    (kept,) = promised(tmp_path / "hub" / "r1").values()
+    assert (kept.frames, kept.ended, said[0]) == (1, True, said[1])
+    assert "nothing was heard on /cmd" in said[0]
+    assert "1 frames, SUCCESS" in said[-1]

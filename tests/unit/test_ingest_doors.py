@@ -17,6 +17,7 @@ from kinestream.producers.ingest.gateway import Gateway
 from kinestream.producers.ingest.listeners import listener
 from kinestream.producers.ingest.tcp import TcpServer
 from kinestream.producers.ingest.web import WebServer
+from kinestream.producers.spool import promised
 from kinestream.schemas.errors import SettingError
 from tests.plugins.gateway import HELLO, frames
 
@@ -36,6 +37,7 @@ def served(folder: Path, visit: Visit, **settings: Any) -> None:
             async with aiohttp.ClientSession() as client, asyncio.timeout(20):
                 await visit(url, port, client)
         finally:
+            connections.hang_up()
             await tcp.stop()
             await web.stop()
             await connections.stop()
@@ -153,3 +155,18 @@ def test_a_message_that_is_too_long_closes_a_websocket_and_not_its_take(tmp_path
             assert json.loads(await got.text())["open"]["accepted"] == 20
 
     served(tmp_path, visit, ingest_line_bytes=20_000)
+
+
+def test_a_gateway_is_stopped_while_a_connection_waits_for_room(tmp_path: Path, caplog: pytest.LogCaptureFixture):
+    async def visit(url: str, _: int, client: aiohttp.ClientSession) -> None:
+        stream = await client.ws_connect(f"ws://{url}/v1/stream")
+        for message in (HELLO, {"type": "start"}, *(frames(first, 500) for first in range(0, 10_000, 500))):
+            await stream.send_str(json.dumps(message))
+        while (await stream.receive_json())["type"] != "wait":
+            pass
+
+    served(tmp_path, visit, spool_bytes=1_000, spool_reserve_bytes=30_000)
+    (kept,) = promised(tmp_path / "hub.ingest" / "arm-7").values()
+    assert kept.frames > 500
+    assert not kept.ended
+    assert [line.getMessage() for line in caplog.records if line.levelname == "ERROR"] == []

@@ -322,3 +322,33 @@ def test_a_robot_back_with_other_joints_does_not_go_on_with_its_take(gateway: Ga
     assert welcome["open"] is None
     (kept,) = promised(tmp_path / "hub.ingest" / "arm-7").values()
     assert (kept.ended, kept.frames) == (True, 30)
+
+
+def test_a_gateway_that_starts_again_has_what_was_left_without_anybody_coming_back(make: Make):
+    first = make()
+    opened(first, frames(0, 30))
+    say(first.session(), {**HELLO, "robot_id": "idle"})
+    with first.seat("arm-7") as seat:
+        wait_until(lambda: seat.accepted == 30, 10, "all are accepted")
+    first.close()
+    second = make(ingest_return_s=0.2)
+    assert second.open_left() == 1, "the other has nothing to send"
+    with second.seat("arm-7") as seat:
+        assert (seat.note.take, seat.accepted) == ("t1", 30)
+        wait_until(lambda: second.tick() or not seat.episode, 10, "it is ended")
+    assert say(second.session(), HELLO)[0]["past"][0]["outcome"] == "ABORTED"
+
+
+def test_a_robot_with_nothing_here_gives_its_seat_up(make: Make, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr("kinestream.producers.ingest.gateway._SEAT_S", 0.0)
+    gateway = make()
+    waiting, idle = opened(gateway, frames(0, 30)), gateway.session()
+    say(waiting, {"type": "end"})
+    say(idle, {**HELLO, "robot_id": "idle"})
+    news(gateway, waiting, "ended")
+    assert len(gateway.seats) == 2, "both are connected"
+    waiting.leave()
+    idle.leave()
+    gateway.tick()
+    assert [seat.robot_id for seat in gateway.seats] == ["arm-7"], "its take has no receipt yet"
+    assert say(gateway.session(), {**HELLO, "robot_id": "idle"})[0]["type"] == "welcome"
