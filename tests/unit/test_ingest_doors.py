@@ -33,14 +33,14 @@ def served(folder: Path, visit: Visit, **settings: Any) -> None:
         tcp, web = TcpServer(connections), WebServer(connections)
         connections.start()
         port, url = await tcp.start("127.0.0.1", 0), f"127.0.0.1:{await web.start('127.0.0.1', 0)}"
-        try:
-            async with aiohttp.ClientSession() as client, asyncio.timeout(20):
+        async with aiohttp.ClientSession() as client, asyncio.timeout(20):
+            try:
                 await visit(url, port, client)
-        finally:
-            connections.hang_up()
-            await tcp.stop()
-            await web.stop()
-            await connections.stop()
+            finally:
+                connections.hang_up()
+                await tcp.stop()
+                await web.stop()
+                await connections.stop()
 
     asyncio.run(run())
 

@@ -217,6 +217,17 @@ def test_a_whole_take_sent_again_is_the_same_take(gateway: Gateway):
     assert again == ended
 
 
+def test_a_gateway_that_starts_again_knows_what_it_had_ended(make: Make):
+    first = make()
+    session = opened(first, frames(0, 15), {"type": "end", "outcome": "SUCCESS"})
+    ended = news(first, session, "ended")
+    first.close()
+    again = make().session()
+    _, started, told = say(again, HELLO, START, frames(0, 15), {"type": "end", "outcome": "SUCCESS"})
+    assert (started["state"], started["episode_id"]) == ("ENDED", ended["episode_id"])
+    assert told == ended
+
+
 def test_a_shorter_repeat_does_not_end_a_longer_take(gateway: Gateway):
     opened(gateway, frames(0, 30))
     again = gateway.session()
@@ -310,10 +321,10 @@ def test_a_wrong_hello_leaves_what_is_open_as_it_was(gateway: Gateway):
     ]
     for one in wrong:
         assert reason(gateway.session(), {**HELLO, **one}) in ("LAYOUT", "BAD_VALUE"), one
+        with gateway.seat("arm-7") as seat:
+            assert seat.taken == 30, "it is still sent, and ended in time"
     back = gateway.session()
     assert say(back, HELLO)[0]["open"]["take"] == "t1"
-    with gateway.seat("arm-7") as seat:
-        assert seat.taken == 30
 
 
 def test_a_robot_back_with_other_joints_does_not_go_on_with_its_take(gateway: Gateway, tmp_path: Path):
