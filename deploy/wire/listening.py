@@ -101,10 +101,14 @@ class Listener:
         left = {(one.topic, one.partition) for one in begins}
         consumer.assign(begins)
         found: list[Any] = []
-        told = time.monotonic() + _TOLD_S
+        told, heard = time.monotonic() + _TOLD_S, time.monotonic()
         while left:
             batch = consumer.consume(_BATCH, 0.2)
-            found += self._mine([m for m in batch if m.error() or m.timestamp()[1] >= since_ms])
+            heard = time.monotonic() if batch else heard
+            if time.monotonic() - heard > _ANSWER_S:
+                raise BrokerError(f"{self._bootstrap} has given nothing for {_ANSWER_S:g} s: is it still there?")
+            # What came meanwhile is left to whoever listens from the ends on.
+            found += self._mine([m for m in batch if m.error() or _within(m, since_ms, ends)])
             for message in batch:
                 place, error = (message.topic(), message.partition()), message.error()
                 at_end = error is not None and error.code() == KafkaError._PARTITION_EOF
@@ -189,6 +193,11 @@ class Listener:
             return self._codecs[message.topic()].decode(message.value() or b"").value
         except DecodeError:
             return None
+
+
+def _within(message: Any, since_ms: int, ends: dict[tuple[str, int], int]) -> bool:
+    at_ms: int = message.timestamp()[1]
+    return at_ms >= since_ms and bool(message.offset() < ends[message.topic(), message.partition()])
 
 
 def _end(ends: dict[tuple[str, int], int], place: Any) -> int:
