@@ -37,3 +37,21 @@ class FrameChunk:
         stamps: Int64 = np.rint(self.offset_s * 1e9).astype(np.int64)
         stamps += self.t0_ns
         return stamps
+
+
+@dataclass(slots=True, eq=False)
+class ChunkRun:
+    """Chunks of ``size`` frames each, of one episode, each following the one before: frames from ``first_seq`` on.
+
+    ``t_ns``: int64 (n,), canonical stamps; ``channels`` as of a :class:`FrameChunk`, of all n frames.
+    """
+
+    episode_id: str
+    layout_id: bytes
+    first_seq: int
+    size: int
+    t_ns: Int64
+    channels: dict[str, Float32]
+
+    def __len__(self) -> int:
+        return len(self.t_ns)

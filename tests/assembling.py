@@ -28,9 +28,11 @@ from kinestream.streams.assembly.values import (
     JournalRow,
     Loaded,
     LogRecord,
+    LogRun,
     Place,
     Word,
 )
+from kinestream.streams.decoding import Decoder
 from kinestream.streams.judging import context_of, episode_rules
 from kinestream.streams.quality import EpisodeJudge
 from tests.memory_store import EVENTS, Died, MemoryStore
@@ -144,6 +146,8 @@ class Log:
 
     now_ms: int = 1_800_000_000_000
     records: list[LogRecord] = field(default_factory=list)
+    #: of the records of an episode: its robot
+    keys: dict[str, bytes] = field(default_factory=dict)
 
     def append(self, *values: tuple[str, Any], after_ms: int = 10) -> list[LogRecord]:
         first = len(self.records)
@@ -151,9 +155,46 @@ class Log:
             self.now_ms += after_ms
             raw = CODEC.encode_chunk(value) if record == "FrameChunk" else CODEC.encode(record, value)
             decoded = CODEC.decode(raw)
-            offset = len(self.records)
-            self.records.append(LogRecord(offset, self.now_ms, b"r1", raw, record, decoded.value, decoded.schema_id))
+            offset, episode_id = len(self.records), getattr(value, "episode_id", "")
+            if record != "FrameChunk":
+                episode_id = value.get("episode_id", "")
+                self.keys.setdefault(episode_id, value.get("robot_id", "r1").encode())
+            key = self.keys.get(episode_id, b"r1")
+            self.records.append(LogRecord(offset, self.now_ms, key, raw, record, decoded.value, decoded.schema_id))
         return self.records[first:]
+
+
+@dataclass
+class Message:
+    """A record as the transport hands it."""
+
+    record: LogRecord
+
+    def offset(self) -> int:
+        return self.record.offset
+
+    def timestamp(self) -> tuple[int, int]:
+        return 2, self.record.broker_ms
+
+    def key(self) -> bytes:
+        return self.record.key
+
+    def value(self) -> bytes:
+        return self.record.raw
+
+    def headers(self) -> None:
+        return None
+
+
+def joined(records: Iterable[LogRecord | DeadLetter]) -> list[LogRecord | DeadLetter]:
+    """Of a fetch's records those as runs that the worker's decoder gives as runs; the others are the very same."""
+    given = {record.offset: record for record in records}
+    found = Decoder(CODEC, 1).decode(0, [Message(one) for one in given.values() if isinstance(one, LogRecord)])
+    for run in [one for one in found if isinstance(one, LogRun)]:
+        parts = [given.pop(int(offset)) for offset in run.offsets]
+        run.split = partial(list, parts)
+        given[run.offset] = run
+    return [given[offset] for offset in sorted(given)]
 
 
 class Owner:
@@ -228,7 +269,7 @@ class Owner:
             raise Died(name)
 
     def feed(self, records: Iterable[LogRecord | DeadLetter], *, flush: bool = True) -> None:
-        records = [*self.assembler.requeued, *records]
+        records = [*self.assembler.requeued, *joined(records)]
         self.prepare(records)
         self.assembler.process(records, live=self.live)
         if flush:

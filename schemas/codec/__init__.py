@@ -14,6 +14,7 @@ import numpy as np
 from kinestream.schemas.catalogue import NAMESPACE
 from kinestream.schemas.codec.chunk_decoder import BROKEN, check_stamps, compile_chunk_decoder, put
 from kinestream.schemas.codec.chunk_encoder import encode_chunk_body
+from kinestream.schemas.codec.run_decoder import HEAD, ID_AT, ID_SIZE
 from kinestream.schemas.codec.skip import skipper
 from kinestream.schemas.errors import ContractError, DecodeError
 from kinestream.schemas.frames import FrameChunk
@@ -48,6 +49,7 @@ class Codec:
         self._by_fingerprint: dict[str, tuple[str, Callable[[bytes], Any]]] = {}
         self._writers: dict[str, tuple[bytes, Any]] = {}
         self._fingerprints: dict[int, str] = {}
+        self._ours: dict[int, bool] = {}
         self.slow = 0
 
     def encode(self, record: str, value: Mapping[str, Any]) -> bytes:
@@ -81,6 +83,15 @@ class Codec:
     def knows(self, schema_id: int) -> bool:
         """Whether records of this schema are decoded without asking the registry."""
         return schema_id in self._by_id
+
+    def may_join(self, head: bytes) -> bool:
+        """Whether messages that begin with these ``HEAD`` bytes are chunks for :func:`.run_decoder.decode_run`."""
+        if len(head) < HEAD or head[0] != 0 or head[ID_AT] != ID_SIZE:
+            return False
+        schema_id = int.from_bytes(head[1:ID_AT], "big")
+        if schema_id not in self._ours and schema_id in self._by_id:
+            self._ours[schema_id] = _canonical(self._registry.schema(schema_id)) == _canonical(latest_schema(CHUNK)[1])
+        return self._ours.get(schema_id, False)
 
     def prepare(self, *records: str) -> None:
         """Ask for what encoding these needs: later nothing waits for the registry."""

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from math import isfinite
 from typing import Any, Final
 
 import numpy as np
 
 from kinestream.schemas.content_hash import BLOCK, TIME, HashedBlock, leaf
-from kinestream.schemas.frames import FrameChunk
+from kinestream.schemas.frames import ChunkRun, FrameChunk
 from kinestream.schemas.layout import Layout
 from kinestream.streams.assembly.block import Block, StoredBlock
 from kinestream.streams.assembly.boots import Rivals
@@ -25,6 +24,7 @@ from kinestream.streams.assembly.values import (
     Command,
     JsonDict,
     LogRecord,
+    LogRun,
     Review,
     Word,
 )
@@ -260,29 +260,6 @@ class Episode:
 
     # -- frames -----------------------------------------------------------
 
-    def refuse(self, chunk: FrameChunk) -> str:
-        """Why a chunk does not fit this episode, or an empty text."""
-        n = len(chunk)
-        if chunk.layout_id != self.layout.layout_id:
-            return f"layout {chunk.layout_id.hex()} where the start declared {self.layout.layout_id.hex()}"
-        if n == 0 or chunk.first_seq < 0:
-            return f"{n} frames from number {chunk.first_seq}"
-        if chunk.first_seq + n > MOST_FRAMES:
-            return f"frame {chunk.first_seq + n - 1} where frame numbers end at {MOST_FRAMES - 1}"
-        # One product tells: what is no number stays none, and stamps the codec lets through cannot overflow.
-        if not isfinite(np.dot(chunk.offset_s, chunk.offset_s)):
-            return "a stamp that is not a number"
-        if self.end and chunk.first_seq + n > self.n_total:
-            return f"frame {chunk.first_seq + n - 1} where the end mark announces {self.n_total} frames"
-        widths, channels = self.layout.widths, chunk.channels
-        fits = len(channels) == len(widths)
-        for name, width in widths.items():
-            fits = fits and name in channels and channels[name].size == n * width
-        if not fits:
-            sizes = {name: values.size for name, values in channels.items()}
-            return f"{n} frames with {sizes} values where the layout says {widths} a frame"
-        return ""
-
     def add(self, record: LogRecord, chunk: FrameChunk) -> int:
         """Take a chunk that fits; returns how many frames were new."""
         t_ns, n = chunk.t_ns, len(chunk)
@@ -302,10 +279,31 @@ class Episode:
                     self._conflict(got.conflicting, got.first_conflict, record.offset)
             taken += count
         self._count(chunk.first_seq, n, added, record.broker_ms)
-        if record.schema_id not in self.schema_ids and (added or not self.reopened):
+        if added or not self.reopened:
+            self._note_schema(record)
+        return added
+
+    def add_run(self, run: LogRun) -> None:
+        """Take a run that fits, all of whose frames have higher numbers than any that is here."""
+        chunks: ChunkRun = run.value
+        n, size = len(chunks), chunks.size
+        rows = {name: chunks.channels[name].reshape(n, width) for name, width in self.layout.widths.items()}
+        broker_ms = np.repeat(run.times_ms, size)
+        taken = 0
+        while taken < n:
+            index, first = divmod(chunks.first_seq + taken, BLOCK)
+            part = slice(taken, min(taken + BLOCK - first, n))
+            offsets = int(run.offsets[taken // size]), int(run.offsets[(part.stop - 1) // size])
+            piece = {name: values[part] for name, values in rows.items()}
+            self._block(index).take_run(first, chunks.t_ns[part], piece, offsets, broker_ms[part])
+            taken = part.stop
+        self._count(chunks.first_seq, n, n, run.last_ms)
+        self._note_schema(run)
+
+    def _note_schema(self, record: LogRecord) -> None:
+        if record.schema_id not in self.schema_ids:
             self.schema_ids.add(record.schema_id)
             self.hold(record.offset)
-        return added
 
     def _conflict(self, frames: int, first: int, offset: int) -> None:
         self.conflicting += frames

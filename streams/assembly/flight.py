@@ -6,7 +6,7 @@ from collections.abc import Iterable
 
 from kinestream.streams.assembly.episode import Episode
 from kinestream.streams.assembly.unmarked import Streams
-from kinestream.streams.assembly.values import LogRecord
+from kinestream.streams.assembly.values import LogRecord, LogRun
 
 
 class InFlight:
@@ -40,3 +40,5 @@ class InFlight:
         for episode in self.of(robot_id):
             if episode is not but:
                 episode.hear(record.offset, record.broker_ms)
+                if isinstance(record, LogRun):
+                    episode.hear(record.last_offset, record.last_ms)

@@ -9,8 +9,10 @@ from kinestream.schemas.errors import LayoutError
 from kinestream.schemas.frames import FrameChunk
 from kinestream.schemas.layout import Layout
 from kinestream.schemas.reasons import DeadLetterReason
+from kinestream.streams.assembly.closing import closing
 from kinestream.streams.assembly.effects import Due
-from kinestream.streams.assembly.episode import CLOSING, DAY_MS, ENDED, Episode
+from kinestream.streams.assembly.episode import CLOSING, DAY_MS, ENDED, OPEN, Episode
+from kinestream.streams.assembly.fitting import misfit, refuse
 from kinestream.streams.assembly.flight import InFlight
 from kinestream.streams.assembly.lookup import Lookup
 from kinestream.streams.assembly.timetable import Timetable
@@ -26,6 +28,7 @@ from kinestream.streams.assembly.values import (
     Deadlines,
     Loaded,
     LogRecord,
+    LogRun,
     Place,
     Word,
 )
@@ -141,7 +144,7 @@ class Intake:
         if episode.phase == CLOSING:
             episode.deferred.append(record)
             return
-        if problem := episode.refuse(chunk):
+        if problem := refuse(episode, chunk):
             self._refuse(record, INCONSISTENT, f"chunk of episode {episode.id}: {problem}")
             return
         if episode.was_whole:
@@ -151,6 +154,37 @@ class Intake:
             self._refuse(record, OVERSIZE, f"episode {episode.id} has {episode.unique} frames: no more are taken")
             return
         self._add_frames(episode, record, chunk)
+
+    def take_run(self, run: LogRun) -> bool:
+        """Take a run of chunks at once; False where what becomes of one may depend on those before it."""
+        episode = self._episodes.get(run.value.episode_id)
+        if episode is None or not self._is_plain(episode, run):
+            return False
+        self._flight.hear(episode.robot_id, run, but=episode)
+        episode.add_run(run)
+        # Read again, these frames come before any silence could end: earlier words need no journal row.
+        episode.heard_pending = -1
+        self.counts["chunks"] += len(run.offsets)
+        self.counts["frames"] += len(run.value)
+        self.touched[episode.id] = episode
+        return True
+
+    def _is_plain(self, episode: Episode, run: LogRun) -> bool:
+        """It is being recorded, these are its next frames, no limit and no deadline of its robot falls among them."""
+        limits, frames = self._limits, episode.unique + len(run.value)
+        return (
+            episode.phase == OPEN
+            and not (episode.reopened or episode.commanded or episode.quarantined)
+            and run.value.first_seq > episode.highest_seq
+            and frames < limits.truncated_frames
+            and frames <= limits.most_frames
+            and run.last_ms - run.broker_ms < limits.robot_silence_ms
+            and all(
+                one.wake_ms > run.last_ms or closing(one, limits)[0] > run.last_ms
+                for one in self._flight.of(episode.robot_id)
+            )
+            and not misfit(episode, run.value)
+        )
 
     def _add_frames(self, episode: Episode, record: LogRecord, chunk: FrameChunk) -> None:
         before = (episode.duplicates, episode.conflicting, episode.last_frame_ms)
@@ -195,7 +229,7 @@ class Intake:
         """An episode begins with this chunk, if it fits: else why it does not."""
         layout = Layout.from_avro(stream.start.value)
         probe = Episode(stream.start, 0, self._judge_for(stream.start.value, layout))
-        if problem := probe.refuse(record.value):
+        if problem := refuse(probe, record.value):
             return problem
         cut = stream.cut(record, self._place)
         if cut.episode_id in self._episodes:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from typing import Any
 
 from kinestream.schemas.content_hash import BLOCK
+from kinestream.streams.assembly.episode import Episode
 from kinestream.streams.assembly.flight import InFlight
 from kinestream.streams.assembly.unmarked import Stream, renumbered
-from kinestream.streams.assembly.values import QUARANTINED, RESCORE, WITHDRAWN, Loaded, LogRecord
+from kinestream.streams.assembly.values import QUARANTINED, RESCORE, WITHDRAWN, Loaded, LogRecord, LogRun
 
 
 class Lookup:
@@ -44,7 +45,7 @@ class Lookup:
         streams = self._flight.streams.by_id
         for record in records:
             if record.record == "FrameChunk" and streams and (stream := streams.get(record.value.episode_id)):
-                yield _of_stream(record, stream)
+                yield from _of_stream(record, stream)
             elif record.record != "RobotStatus":
                 yield record
 
@@ -87,30 +88,39 @@ def is_stale(value: Mapping[str, Any], revision: int) -> bool:
 def freed_blocks(records: Iterable[LogRecord], flight: InFlight) -> dict[str, set[int]]:
     """Blocks that are only in the store, and of which these records bring further copies."""
     wanted: dict[str, set[int]] = {}
-    episodes, streams = flight.by_id, flight.streams.by_id
+    streams = flight.streams.by_id
     for record in records:
         if record.record != "FrameChunk":
             continue
         if streams and (stream := streams.get(record.value.episode_id)):
-            record = _of_stream(record, stream)
-        episode = episodes.get(record.value.episode_id)
-        if episode is None or not episode.stored:
-            continue
-        first = record.value.first_seq
-        for index in range(first // BLOCK, (first + max(len(record.value), 1) - 1) // BLOCK + 1):
-            stored = episode.stored.get(index)
-            # Conflicting copies are looked at again: a former owner may have counted them, and told of none.
-            if stored is not None and (record.offset > stored.last_offset or stored.conflicts):
-                wanted.setdefault(episode.id, set()).add(index)
+            for part in _of_stream(record, stream):
+                _add_freed(part, flight.by_id.get(part.value.episode_id), wanted)
+        else:
+            _add_freed(record, flight.by_id.get(record.value.episode_id), wanted)
     return wanted
 
 
-def _of_stream(record: LogRecord, stream: Stream) -> LogRecord:
-    try:
-        cut = stream.find(record)
-    except LookupError:
-        return record
-    return renumbered(record, cut) if cut else record
+def _add_freed(record: LogRecord, episode: Episode | None, wanted: dict[str, set[int]]) -> None:
+    if episode is None or not episode.stored:
+        return
+    first = record.value.first_seq
+    offset = record.last_offset if isinstance(record, LogRun) else record.offset
+    for index in range(first // BLOCK, (first + max(len(record.value), 1) - 1) // BLOCK + 1):
+        stored = episode.stored.get(index)
+        # Conflicting copies are looked at again: a former owner may have counted them, and told of none.
+        if stored is not None and (offset > stored.last_offset or stored.conflicts):
+            wanted.setdefault(episode.id, set()).add(index)
+
+
+def _of_stream(record: LogRecord, stream: Stream) -> Iterator[LogRecord]:
+    """As chunks of its episodes, where these have begun; a run one by one, as they may lie in several."""
+    for part in record.parts() if isinstance(record, LogRun) else [record]:
+        if isinstance(part, LogRecord):
+            try:
+                cut = stream.find(part)
+            except LookupError:
+                cut = None
+            yield renumbered(part, cut) if cut else part
 
 
 def _episode_id(record: LogRecord) -> str:

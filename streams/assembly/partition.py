@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from itertools import count
+from operator import itemgetter
 
 from kinestream.streams.assembly.closing import NEVER
 from kinestream.streams.assembly.commands import Commands
@@ -34,6 +35,7 @@ from kinestream.streams.assembly.values import (
     JsonDict,
     Loaded,
     LogRecord,
+    LogRun,
     Place,
 )
 from kinestream.streams.quality import Print, Twins
@@ -68,6 +70,8 @@ class PartitionAssembler:
         #: episodes with durable blocks that may leave memory
         self._written: set[str] = set()
         self._next_offset = -1
+        #: offset behind the last record read: runs reach further than what was taken at their place
+        self._end = -1
         self._floor = -1
 
     @property
@@ -161,16 +165,42 @@ class PartitionAssembler:
         if intake.requeued:
             given = {record.offset for record in records}
             intake.requeued = [record for record in intake.requeued if record.offset not in given]
+        joins = not self._crowds(records)
+        apart: list[tuple[int, LogRecord | DeadLetter]] = []
         for record in records:
+            self._take_before(record.offset, apart)
             self._time.pass_time(record.broker_ms)
-            intake.take(record)
-            self._next_offset = max(self._next_offset, record.offset + 1)
-        if records:
-            self._read_ms = max(self._read_ms, records[-1].broker_ms)
+            if not isinstance(record, LogRun):
+                self._take(record)
+            elif joins and intake.take_run(record):
+                self._read(record.last_offset, record.last_ms)
+            else:
+                apart = sorted([*apart, *((part.offset, part) for part in record.parts())], key=itemgetter(0))
+        self._take_before(NEVER, apart)
+        self._next_offset = max(self._next_offset, self._end)
         self._time.pass_time(self._read_ms)  # a record that had to wait may have set a deadline that is over
         self._judge_touched(live)
         self._feeding = False
         self._let_go()
+
+    def _take_before(self, offset: int, apart: list[tuple[int, LogRecord | DeadLetter]]) -> None:
+        """Take what runs that were taken apart have before ``offset``: each record at its own place in the log."""
+        while apart and apart[0][0] < offset:
+            _, record = apart.pop(0)
+            self._time.pass_time(record.broker_ms)
+            self._take(record)
+
+    def _take(self, record: LogRecord | DeadLetter) -> None:
+        self._intake.take(record)
+        self._next_offset = max(self._next_offset, record.offset + 1)
+        self._read(record.offset, record.broker_ms)
+
+    def _read(self, offset: int, broker_ms: int) -> None:
+        self._end, self._read_ms = max(self._end, offset + 1), max(self._read_ms, broker_ms)
+
+    def _crowds(self, records: Sequence[LogRecord | DeadLetter]) -> bool:
+        """Whether starts among these may close episodes of other robots, which then get no more of their chunks."""
+        return len(self.episodes) + len(records) > self.limits.most_open
 
     def obey(self, records: Sequence[LogRecord]) -> list[DeadLetter]:
         """Carry out commands, looked up as records are; gives those that cannot be (offsets in their own log)."""

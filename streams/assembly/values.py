@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final, TypeAlias
 
@@ -62,6 +62,38 @@ class LogRecord:
     schema_id: int
     #: as the record came with them
     headers: Headers = ()
+
+
+@dataclass(slots=True, eq=False)
+class LogRun(LogRecord):
+    """Chunks of one episode as one record, at the place of the first: between them its robot has said nothing else.
+
+    ``value`` is a ChunkRun. What each chunk was alone, ``parts`` tells; only an episode for which nothing but frames
+    depends on it takes all at once.
+    """
+
+    #: of each chunk, int64
+    offsets: Int64 = field(default_factory=lambda: np.empty(0, np.int64))
+    times_ms: Int64 = field(default_factory=lambda: np.empty(0, np.int64))
+    #: reads each chunk by itself
+    split: Callable[[], list[LogRecord | DeadLetter]] = list
+    _parts: list[LogRecord | DeadLetter] | None = None
+
+    @property
+    def last_offset(self) -> int:
+        """Offset of the last chunk."""
+        return int(self.offsets[-1])
+
+    @property
+    def last_ms(self) -> int:
+        """Broker time of the last chunk."""
+        return int(self.times_ms[-1])
+
+    def parts(self) -> list[LogRecord | DeadLetter]:
+        """Each chunk as a record of its own, in log order."""
+        if self._parts is None:
+            self._parts = self.split()
+        return self._parts
 
 
 @dataclass(frozen=True, slots=True)

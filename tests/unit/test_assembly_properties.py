@@ -1,9 +1,9 @@
 """However a log is cut into fetches, flushed and crashed over, what stands in the end is what one reading gives.
 
 Logs hold losses, copies, conflicting copies, disorder, silence, lost end marks, statuses and late frames. Every event
-of every revision has the same bytes as in the one reading: nothing in it depends on fetches, flushes or restarts. What
-may differ is how often an event is delivered (a repeat after a crash, with equal bytes), how often a dead letter is,
-and which provisional findings were lit on the way.
+of every revision has the same bytes as in the one reading: nothing in it depends on fetches, on chunks that come as
+runs (in a fetch of one record none does), on flushes or restarts. What may differ is how often an event is delivered (a
+repeat after a crash, with equal bytes), how often a dead letter is, and which provisional findings were lit on the way.
 """
 
 from __future__ import annotations
@@ -107,7 +107,9 @@ def log_of(seed):
     for no in range(random.randint(1, 4)):
         frames = random.choice([0, 1, 5, 130, 256, 300, 400])
         boot = random.choice(["boot-1"] * 3 + ["boot-2"])
-        take = Take(frames, robot=random.choice("ab"), boot=boot, no=no, seed=seed % 1000 + no, id=f"take-{no}")
+        take = Take(
+            frames, robot=random.choice("ab"), boot=boot, no=no, seed=seed % 1000 + no, id=f"take-{no}".ljust(36, "-")
+        )
         records, after = sent(take, random, random.choice([7, 40, 64, 130]))
         queues.append(records)
         late.append(after)
