@@ -32,6 +32,11 @@ class FrameChunk:
         return len(self.offset_s)
 
     @property
+    def sizes(self) -> dict[str, int]:
+        """Values of each channel."""
+        return {name: values.size for name, values in self.channels.items()}
+
+    @property
     def t_ns(self) -> Int64:
         """Canonical stamps, int64 (n,): t0_ns + rint(offset_s * 1e9)."""
         stamps: Int64 = np.rint(self.offset_s * 1e9).astype(np.int64)
@@ -43,7 +48,8 @@ class FrameChunk:
 class ChunkRun:
     """Chunks of ``size`` frames each, of one episode, each following the one before: frames from ``first_seq`` on.
 
-    ``t_ns``: int64 (n,), canonical stamps; ``channels`` as of a :class:`FrameChunk`, of all n frames.
+    ``t_ns``: int64 (n,), canonical stamps; ``channels``: of each chunk, one behind the other, the values as a
+    :class:`FrameChunk` has them.
     """
 
     episode_id: str
@@ -51,7 +57,24 @@ class ChunkRun:
     first_seq: int
     size: int
     t_ns: Int64
-    channels: dict[str, Float32]
+    channels: dict[str, list[Float32]]
 
     def __len__(self) -> int:
         return len(self.t_ns)
+
+    @property
+    def sizes(self) -> dict[str, int]:
+        """Values of each channel."""
+        return {name: sum(values.size for values in chunks) for name, chunks in self.channels.items()}
+
+    def put(self, name: str, width: int, first: int, into: Float32) -> None:
+        """Copy the values of a channel into ``into``, float32 (k, width): of the frames from ``first`` (0 = the run's
+        own first) on.
+        """
+        begin, end = first * width, (first + len(into)) * width
+        each = self.size * width
+        low, high = begin // each, -(-end // each)
+        values = self.channels[name][low:high]
+        values[-1] = values[-1][: end - (high - 1) * each]
+        values[0] = values[0][begin - low * each :]
+        np.concatenate(values, out=into.reshape(-1))

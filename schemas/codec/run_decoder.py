@@ -1,13 +1,13 @@
 """Reads many chunks of one episode at once where they differ in nothing but their numbers; refuses none, buries none.
 
 A chunk costs 15 us to read by itself, whatever it holds. Those of one recording have the same bytes at the same places
-but for frame numbers, stamps and values: so they are laid under each other, and each column of bytes is read once.
+but for frame numbers, stamps and values: what stands around these is compared, and they are read in columns.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, Final, TypeAlias
+from typing import Final, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -39,45 +39,52 @@ _SHAPES: Final = 4096
 class _Shape:
     """Where the numbers of a chunk are, and what must stand around them."""
 
-    __slots__ = ("channels", "longs", "mask", "places", "stamps", "wanted", "weights")
+    __slots__ = ("channels", "gaps", "longs", "mask", "near", "stamps", "wanted", "weights")
 
     def __init__(self, first: bytes, seq_end: int, t0_end: int, stamps: Place, channels: dict[str, Place]) -> None:
-        self.stamps, self.channels = stamps, channels
-        #: the two longs in front of the arrays, and what makes numbers of their bytes: (bytes, 2)
-        self.longs = slice(HEAD, t0_end)
+        self.channels = channels
+        #: of the bytes from the two longs to the stamps' end: what is not in a stamp; of a long, only where it ends
+        self.near = slice(HEAD, stamps[0] + 8 * stamps[1])
+        self.longs, self.stamps = slice(0, t0_end - HEAD), slice(stamps[0] - HEAD, None)
+        self.mask = np.full(stamps[0] - HEAD, 0xFF, np.uint8)
+        self.mask[self.longs] = 0x80
+        self.wanted = np.frombuffer(first, np.uint8, stamps[0] - HEAD, HEAD) & self.mask
+        #: what makes numbers of the longs' bytes: (bytes, 2)
         self.weights = np.zeros((t0_end - HEAD, 2), np.uint64)
         for column, begin, end in ((0, HEAD, seq_end), (1, seq_end, t0_end)):
             for i in range(end - begin):
                 self.weights[begin - HEAD + i, column] = 1 << 7 * i
-        places, at = [np.arange(HEAD, t0_end)], t0_end
-        for begin, count, width in ((*stamps, 8), *((*place, 4) for place in channels.values())):
-            places.append(np.arange(at, begin))
-            at = begin + count * width
-        #: every byte that is not within a number or an array; of the longs, only where each ends
-        self.places = np.concatenate((*places, np.arange(at, len(first))))
-        self.mask = np.full(len(self.places), 0xFF, np.uint8)
-        self.mask[: t0_end - HEAD] = 0x80
-        self.wanted = np.frombuffer(first, np.uint8)[self.places] & self.mask
+        #: bytes between the arrays and behind them
+        self.gaps: list[tuple[slice, bytes]] = []
+        at = self.near.stop
+        for begin, count in (*channels.values(), (len(first), 0)):
+            self.gaps.append((slice(at, begin), first[at:begin]))
+            at = begin + 4 * count
 
-    def fits(self, table: Bytes) -> bool:
-        """Whether every row has this shape."""
-        return bool((table[:, self.places] & self.mask == self.wanted).all())
+    def table(self, messages: Sequence[bytes]) -> Bytes | None:
+        """The bytes near the stamps, a row a message; None where one has another shape."""
+        for gap, wanted in self.gaps:
+            for message in messages:
+                if message[gap] != wanted:
+                    return None
+        joint = b"".join([message[self.near] for message in messages])
+        table = np.frombuffer(joint, np.uint8).reshape(len(messages), -1)
+        return table if (table[:, : len(self.mask)] & self.mask == self.wanted).all() else None
 
 
 def decode_run(messages: Sequence[bytes]) -> ChunkRun | None:
     """Framed chunks of our own schema as one, or None where each must be read by itself.
 
     ``messages``: equal in length and in their first ``HEAD`` bytes, in the order of the log. Given is what reading
-    each gives, joined: only if all are sound, of as many frames, and each follows the one before frame by frame.
+    each gives: only if all are sound, of as many frames, and each follows the one before frame by frame.
     """
     first, m = messages[0], len(messages)
-    table = np.frombuffer(b"".join(messages), np.uint8).reshape(m, len(first))
-    shape = _shape_of(first, table)
-    if shape is None:
+    shape, table = _shape_of(messages)
+    if shape is None or table is None:
         return None
     coded: Int64 = ((table[:, shape.longs] & 0x7F).astype(np.uint64) @ shape.weights).view(np.int64)
     numbers = coded >> 1 ^ -(coded & 1)
-    offset_s: Float64 = _column(table, *shape.stamps, _F8).reshape(m, -1)
+    offset_s: Float64 = np.ascontiguousarray(table[:, shape.stamps]).view(_F8)
     size = offset_s.shape[1]
     seq = numbers[:, 0].tolist()
     if seq[0] < 0 or seq != list(range(seq[0], seq[0] + m * size, size)):
@@ -86,7 +93,11 @@ def decode_run(messages: Sequence[bytes]) -> ChunkRun | None:
         return None
     t_ns: Int64 = np.rint(offset_s * 1e9).astype(np.int64)
     t_ns += numbers[:, 1:]
-    channels = {name: _column(table, *place, _F4) for name, place in shape.channels.items()}
+    read = np.frombuffer
+    channels = {
+        name: [read(message, _F4, count, begin) for message in messages]
+        for name, (begin, count) in shape.channels.items()
+    }
     try:
         episode_id = first[_TEXT].decode()
     except UnicodeDecodeError:
@@ -94,21 +105,23 @@ def decode_run(messages: Sequence[bytes]) -> ChunkRun | None:
     return ChunkRun(episode_id, first[_LAYOUT], seq[0], size, t_ns.reshape(-1), channels)
 
 
-def _shape_of(first: bytes, table: Bytes) -> _Shape | None:
-    """The shape that all rows have; of a robot's chunks it is nearly always the last one's."""
+def _shape_of(messages: Sequence[bytes]) -> tuple[_Shape | None, Bytes | None]:
+    """The shape that all have, and their table; of a robot's chunks it is nearly always the last one's."""
+    first = messages[0]
     key = len(first), first[_LAYOUT]
     shape = _shapes.get(key)
-    if shape is None or not shape.fits(table):
-        try:
-            shape = _shape(first)
-        except BROKEN:
-            return None
-        if shape is None or not shape.fits(table):
-            return None
-        if len(_shapes) >= _SHAPES:
-            _shapes.clear()
-        _shapes[key] = shape
-    return shape
+    if shape is not None and (table := shape.table(messages)) is not None:
+        return shape, table
+    try:
+        shape = _shape(first)
+    except BROKEN:
+        return None, None
+    if shape is None:
+        return None, None
+    if len(_shapes) >= _SHAPES:
+        _shapes.clear()
+    _shapes[key] = shape
+    return shape, shape.table(messages)
 
 
 def _shape(first: bytes) -> _Shape | None:
@@ -146,8 +159,3 @@ def _array(buf: bytes, pos: int, width: int) -> tuple[Place, int]:
     if count < 0 or end >= len(buf) or buf[end]:
         raise ValueError("an array of several blocks")
     return (start, count), end + 1
-
-
-def _column(table: Bytes, first: int, count: int, kind: np.dtype[Any]) -> NDArray[Any]:
-    """The array at this place of every row, one behind the other."""
-    return np.ascontiguousarray(table[:, first : first + count * kind.itemsize]).view(kind).reshape(-1)

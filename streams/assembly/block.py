@@ -11,7 +11,7 @@ import xxhash
 from numpy.typing import NDArray
 
 from kinestream.schemas.content_hash import BLOCK, TIME, HashedBlock, leaf, presence_bitmap
-from kinestream.schemas.frames import Float32, Int64
+from kinestream.schemas.frames import ChunkRun, Float32, Int64
 
 FULL_PRESENCE: Final = b"\xff" * (BLOCK // 8)
 
@@ -74,28 +74,28 @@ class Block:
         last = first + len(t_ns)
         if first < self.next and self.present[first:last].any():
             return self._take_some(first, t_ns, channels, offset, broker_ms)
-        self._put(first, t_ns, channels, broker_ms)
+        self._stamp(first, t_ns, broker_ms)
+        for name, values in self.channels.items():
+            values[first:last] = channels[name]
         self._changed(first, len(t_ns), len(t_ns), offset, broker_ms)
         return Taken(len(t_ns))
 
-    def take_run(
-        self, first: int, t_ns: Int64, channels: Mapping[str, Float32], offsets: tuple[int, int], broker_ms: Int64
-    ) -> None:
-        """The same of frames that several records brought, none of which is here.
+    def take_run(self, first: int, n: int, run: ChunkRun, at: int, offsets: tuple[int, int], broker_ms: Int64) -> None:
+        """The same of ``n`` frames of a run from its ``at``-th on, none of which is here.
 
-        ``offsets``: of the first and the last record; ``broker_ms``: int64 (n,), of each frame's record.
+        ``offsets``: of the records that brought the first and the last; ``broker_ms``: int64 (n,), of each frame's.
         """
-        self._put(first, t_ns, channels, broker_ms)
-        self._changed(first, len(t_ns), len(t_ns), offsets[0], int(broker_ms[0]))
+        self._stamp(first, run.t_ns[at : at + n], broker_ms)
+        for name, values in self.channels.items():
+            run.put(name, values.shape[1], at, values[first : first + n])
+        self._changed(first, n, n, offsets[0], int(broker_ms[0]))
         self.last_offset = max(self.last_offset, offsets[1])
 
-    def _put(self, first: int, t_ns: Int64, channels: Mapping[str, Float32], broker_ms: int | Int64) -> None:
+    def _stamp(self, first: int, t_ns: Int64, broker_ms: int | Int64) -> None:
         last = first + len(t_ns)
         self.t_ns[first:last] = t_ns
         self.broker_ms[first:last] = broker_ms
         self.present[first:last] = True
-        for name, values in self.channels.items():
-            values[first:last] = channels[name]
 
     def _take_some(
         self, first: int, t_ns: Int64, channels: Mapping[str, Float32], offset: int, broker_ms: int

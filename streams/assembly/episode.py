@@ -287,16 +287,14 @@ class Episode:
         """Take a run that fits, all of whose frames have higher numbers than any that is here."""
         chunks: ChunkRun = run.value
         n, size = len(chunks), chunks.size
-        rows = {name: chunks.channels[name].reshape(n, width) for name, width in self.layout.widths.items()}
         broker_ms = np.repeat(run.times_ms, size)
         taken = 0
         while taken < n:
             index, first = divmod(chunks.first_seq + taken, BLOCK)
-            part = slice(taken, min(taken + BLOCK - first, n))
-            offsets = int(run.offsets[taken // size]), int(run.offsets[(part.stop - 1) // size])
-            piece = {name: values[part] for name, values in rows.items()}
-            self._block(index).take_run(first, chunks.t_ns[part], piece, offsets, broker_ms[part])
-            taken = part.stop
+            end = min(taken + BLOCK - first, n)
+            offsets = int(run.offsets[taken // size]), int(run.offsets[(end - 1) // size])
+            self._block(index).take_run(first, end - taken, chunks, taken, offsets, broker_ms[taken:end])
+            taken = end
         self._count(chunks.first_seq, n, n, run.last_ms)
         self._note_schema(run)
 

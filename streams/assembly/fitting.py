@@ -29,11 +29,7 @@ def misfit(episode: Episode, chunk: FrameChunk | ChunkRun) -> str:
         return f"frame {chunk.first_seq + n - 1} where frame numbers end at {MOST_FRAMES - 1}"
     if episode.end and chunk.first_seq + n > episode.n_total:
         return f"frame {chunk.first_seq + n - 1} where the end mark announces {episode.n_total} frames"
-    widths, channels = episode.layout.widths, chunk.channels
-    fits = len(channels) == len(widths)
-    for name, width in widths.items():
-        fits = fits and name in channels and channels[name].size == n * width
-    if not fits:
-        sizes = {name: values.size for name, values in channels.items()}
+    widths, sizes = episode.layout.widths, chunk.sizes
+    if sizes != {name: n * width for name, width in widths.items()}:
         return f"{n} frames with {sizes} values where the layout says {widths} a frame"
     return ""

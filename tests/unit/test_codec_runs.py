@@ -46,9 +46,22 @@ def assert_joined(run: ChunkRun, singles: list[FrameChunk]) -> None:
     np.testing.assert_array_equal(run.t_ns, np.concatenate([one.t_ns for one in singles]))
     assert run.t_ns.dtype == np.int64
     assert list(run.channels) == list(first.channels)
+    assert run.sizes == {name: sum(one.channels[name].size for one in singles) for name in first.channels}
     for name, values in run.channels.items():
-        assert values.dtype == np.float32
-        assert values.tobytes() == b"".join(one.channels[name].tobytes() for one in singles)
+        assert {one.dtype for one in values} == {np.dtype(np.float32)}
+        assert [one.tobytes() for one in values] == [one.channels[name].tobytes() for one in singles]
+
+
+@pytest.mark.parametrize(("first", "n"), [(0, 20), (0, 1), (3, 9), (4, 4), (7, 1), (19, 1), (11, 9)])
+def test_any_of_its_frames_can_be_copied(first, n):
+    some = chunks(5, 4)
+    run = decode_run(encoded(some))
+    assert run is not None
+    into = np.full((n + 2, 3), -1, np.float32)
+    run.put("velocity", 3, first, into[1:-1])
+    whole = np.concatenate([one.channels["velocity"] for one in some]).reshape(-1, 3)
+    assert into[1:-1].tobytes() == whole[first : first + n].tobytes()
+    assert (into[[0, -1]] == -1).all()
 
 
 FURTHER = (("position", 2), ("effort", 2), ("hand_position", 6), ("手", 1))
