@@ -92,13 +92,15 @@ def capture(
 
 
 def _check_file(file: Path, partitions: int) -> Report:
+    from kinestream.deploy.cli.output import working
     from kinestream.deploy.wire.capture import read_capture
     from kinestream.deploy.wire.conformance import check as look
     from kinestream.schemas.registry import Registry
     from kinestream.schemas.settings import Settings
 
     settings = Settings.from_env()
-    return look(read_capture(file), Registry(settings.registry), partitions, settings)
+    with working(f"checking {file}"):
+        return look(read_capture(file), Registry(settings.registry), partitions, settings)
 
 
 def _check_robot(robot: str, seconds: float, since: str | None) -> Report:
