@@ -92,7 +92,7 @@ class Robot:
         _one_of("durable", durable, ("process", "power"))
         live = lane == "live"
         topic = topic_name(FRAMES if live else FRAMES_BULK, settings.tenant)
-        named = _joints(model_id, joints)
+        named = joints_of(model_id, joints)
         declared = declared_channels(named, channels or {})
         owner = Owner(
             settings.tenant, _text("robot_id", robot_id), _text("model_id", model_id), boot_id=str(uuid.uuid4())
@@ -345,7 +345,8 @@ class Robot:
             self._link.outlet.put(self._link.codec.encode("RobotStatus", status), self._status_ledger, wait=False)
 
 
-def _joints(model_id: str, joints: Sequence[str] | None) -> tuple[str, ...]:
+def joints_of(model_id: str, joints: Sequence[str] | None) -> tuple[str, ...]:
+    """The joints a robot declares, or those of its model; raises :class:`LayoutError` where nobody knows them."""
     if isinstance(joints, str):
         raise LayoutError(f"joints={joints!r}: give a list of names")
     if joints is not None:

@@ -143,7 +143,6 @@ class Gateway:
             model_id=hello.model_id,
             joints=hello.joints,
             channels=hello.channels,
-            rate_hz=hello.rate_hz,
             kafka=self._kafka,
             spool=folder,
             go_on=True,

@@ -18,7 +18,8 @@ from kinestream.producers.findings import RobotFinding
 from kinestream.producers.ingest.messages import End, Hello, Mark, Start
 from kinestream.producers.ingest.takes import ENDED, OPEN, STORED, TakeNote, TakeNotes
 from kinestream.producers.ingest.values import Frames, Memory
-from kinestream.producers.robot import Robot
+from kinestream.producers.intake import declared_channels
+from kinestream.producers.robot import Robot, joints_of
 from kinestream.producers.spool.promised import latest_records
 from kinestream.producers.spool.receipts import Receipt
 from kinestream.producers.stamps import AnchoredClock
@@ -81,10 +82,12 @@ class Seat:
     # -- the robot --------------------------------------------------------
     def open(self, hello: Hello) -> None:
         """Have the SDK's robot as ``hello`` declares it; its open take goes on, unless its layout is another."""
-        same = self._hello is not None and replace(hello, token="") == replace(self._hello, token="")
-        if self.robot is not None and same:
-            return
         before = self._hello
+        if self.robot is not None and before is not None and _declared(hello) == _declared(before):
+            if hello.findings and not before.findings:
+                self.robot.on_finding(self._found)
+            self._hello = hello if hello.findings else replace(hello, findings=before.findings)
+            return
         self.rest()
         try:
             self._use(hello)
@@ -136,6 +139,8 @@ class Seat:
     def start(self, start: Start) -> TakeNote:
         """Begin a take; raises as :meth:`Robot.episode`."""
         assert self.robot is not None
+        assert self._hello is not None
+        start.labels.setdefault("nominal_rate_hz", self._hello.rate_hz)
         self.episode = self.robot.episode(**start.labels)
         self.note = TakeNote(start.take, self.episode.id)
         self.notes.add(self.note)
@@ -255,6 +260,12 @@ class Seat:
                 of.status, of.state = receipt.status, STORED if receipt.whole else of.state
                 self.news.append(_stored(of, receipt))
                 self.robot.keep_note(self.notes.text())
+
+
+def _declared(hello: Hello) -> tuple[object, ...]:
+    """What a robot is made of; raises :class:`LayoutError` as it does."""
+    joints = joints_of(hello.model_id, hello.joints)
+    return (hello.model_id, joints, declared_channels(joints, hello.channels))
 
 
 def ended(note: TakeNote) -> dict[str, Any]:

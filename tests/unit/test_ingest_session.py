@@ -13,6 +13,7 @@ import pytest
 
 from kinestream import Settings
 from kinestream.producers.ingest.gateway import Gateway
+from kinestream.producers.ingest.messages import Hello
 from kinestream.producers.ingest.session import Session
 from kinestream.producers.spool import promised
 from tests.plugins.gateway import HELLO, frames
@@ -132,6 +133,7 @@ def test_null_is_nan_stamps_may_be_texts_and_values_are_nearest_float32(gateway:
     news(gateway, session, "ended")
     (kept,) = promised(tmp_path / "hub.ingest" / "arm-7").values()
     assert kept.t_ns.tolist() == [1900000000000000123, 1_500_000_000]
+    assert kept.start["nominal_rate_hz"] == HELLO["rate_hz"]
     np.testing.assert_array_equal(kept.channels["position"], np.array([[np.nan, 0.1], [1, 2]], np.float32))
 
 
@@ -346,6 +348,9 @@ def test_a_gateway_that_starts_again_has_what_was_left_without_anybody_coming_ba
     assert second.open_left() == 1, "the other has nothing to send"
     with second.seat("arm-7") as seat:
         assert (seat.note.take, seat.accepted) == ("t1", 30)
+        robot = seat.robot
+        seat.open(Hello("arm-7", "m1", ("a", "b"), rate_hz=50))
+        assert seat.robot is robot, "what was opened to send what was left is what its robot goes on with"
         wait_until(lambda: second.tick() or not seat.episode, 10, "it is ended")
     assert say(second.session(), HELLO)[0]["past"][0]["outcome"] == "ABORTED"
 
