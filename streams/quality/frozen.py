@@ -97,16 +97,22 @@ class Frozen(Family):
                 moved |= bad[1:] | bad[:-1]
         if batch.starts:
             moved[0] = True
+            self._start.t[:] = batch.t[0]  # nothing ran before
         way = np.subtract(command[1:], command[:-1], out=shop.spare[:n])
         np.absolute(way, out=way)
         total = batch.ones @ way
         doubtful = self._long(batch, moved) & (self._total - self._start.path + total > self.least)
-        # a flicker before the last move is no part of the run that is open
-        moves_later = np.logical_or.accumulate(moved[::-1], axis=0)[::-1]
-        joints = np.flatnonzero(doubtful | np.logical_and(flickers, ~moves_later).any(axis=0))
-        changes = flickers[:, joints] | moved[:, joints]
-        changes[:-1] &= ~moves_later[1:, joints] | doubtful[joints]
-        found = self._closely(batch, joints, changes, moved, way, steps / 2, doubtful) if len(joints) else None
+        looked = doubtful
+        changes = flickers | moved
+        if flickers.any():
+            # a flicker before the last move is no part of the run that is open
+            moves_later = np.logical_or.accumulate(moved[::-1], axis=0)[::-1]
+            looked = doubtful | np.logical_and(flickers, ~moves_later).any(axis=0)
+            changes[:-1] &= ~moves_later[1:] | doubtful
+        joints = np.flatnonzero(looked)
+        found = (
+            self._closely(batch, joints, changes[:, joints], moved, way, steps / 2, doubtful) if len(joints) else None
+        )
         self._go_on(batch, moved, way, total)
         if found is not None:
             start, other, since = found
@@ -135,11 +141,13 @@ class Frozen(Family):
         stamps = batch.t
         first = np.where(moved.any(axis=0), moved.argmax(axis=0), batch.n)
         long: Mask = stamps[first] - self._start.t >= self._ns
-        if stamps[-1] - stamps[0] >= self._ns:
+        most_ns = int(batch.period_ns.max())
+        standing = batch.n - int(np.add.reduce(moved, axis=0, dtype=np.int32).min())
+        if (standing + 1) * most_ns >= self._ns and stamps[-1] - stamps[0] >= self._ns:
             # frames since the last move, at most
             last = np.maximum.accumulate(np.where(moved, _PLACES[: batch.n], -1), axis=0)
             still = np.maximum.reduce(_PLACES[: batch.n] - last, axis=0).astype(np.int64)
-            long |= (still + 1) * int(batch.period_ns.max()) >= self._ns
+            long |= (still + 1) * most_ns >= self._ns
         return long
 
     def _go_on(self, batch: Batch, moved: Mask, way: Floats, total: Floats) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from copy import copy
 from math import ceil
 from typing import Final
 
@@ -33,6 +34,12 @@ class Segments:
     def room(self) -> int:
         """Samples that the movement going on may still have."""
         return self._longest - self._count
+
+    def copied(self) -> Segments:
+        """One that goes on by itself."""
+        other = copy(self)
+        other._kept, other._lead, other._speeds = [*self._kept], [*self._lead], [*self._speeds]
+        return other
 
     def reset(self) -> None:
         """Drop the movement that is going on: what follows is not its continuation."""

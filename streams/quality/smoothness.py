@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from array import array
 from collections.abc import Iterable
-from copy import deepcopy
+from copy import copy, deepcopy
 from math import ceil, sqrt
 from statistics import median
 
@@ -47,6 +47,12 @@ class Movements:
         self.jerk_squares += jerk_squares
         self.samples += samples - 2
 
+    def copied(self) -> Movements:
+        """One that goes on by itself."""
+        other = copy(self)
+        other.figures, other.worst = {name: one[:] for name, one in self.figures.items()}, {**self.worst}
+        return other
+
     def _keep(self, figures: Iterable[float]) -> None:
         kept = self.count % self._every == 0
         self.count += 1
@@ -83,6 +89,12 @@ class Waiting:
         self._speeds.append(movement[:, 0].copy())
         self._bends.append(float(np.add.reduce(movement[2:, 1])))
         self._samples += len(movement)
+
+    def copied(self) -> Waiting:
+        """One that goes on by itself."""
+        other = copy(self)
+        other._arms, other._speeds, other._bends = [*self._arms], [*self._speeds], [*self._bends]
+        return other
 
     def is_full(self, room: int) -> bool:
         """There are enough of them, or more samples than there is room for."""
@@ -124,6 +136,13 @@ class Windows:
         self._filled = n - starts[-1] + (self._filled if len(starts) == 1 else 0)
         if self._filled == self._size:
             self._close()
+
+    def copied(self) -> Windows:
+        """One that goes on by itself."""
+        other = copy(self)
+        other._sums = [[*sums] for sums in self._sums]
+        other.windows, other.jerky = [*self.windows], [*self.jerky]
+        return other
 
     def _close(self) -> None:
         scale, rules = self._size**5, self._rules
@@ -225,6 +244,17 @@ class _Lane:
         self.tremor += ones @ np.multiply(band, band, out=band)
         self.frames += len(given)
 
+    def copied(self) -> _Lane:
+        """A lane that goes on by itself; arrays are shared, as none is written to again but two."""
+        other = copy(self)
+        other._smooth = deepcopy(self._smooth)
+        other._band = deepcopy(self._band)
+        other.segments = [segments.copied() for segments in self.segments]
+        other.movements = [movements.copied() for movements in self.movements]
+        other.waiting, other.windows = self.waiting.copied(), self.windows.copied()
+        other.energy, other.tremor = self.energy.copy(), self.tremor.copy()
+        return other
+
     def interrupt(self) -> None:
         """What follows does not continue what was."""
         self._smooth.reset()
@@ -301,7 +331,7 @@ class Smoothness(Family):
     def _whole(self) -> _Lane | None:
         """The lane with what is held and the movement going on, on a copy: more frames may come."""
         if self._finished is None and self._lane is not None:
-            lane = deepcopy(self._lane, {id(self.rules): self.rules})
+            lane = self._lane.copied()
             if self._filled:
                 lane.add(self._held[: self._filled])
             for place, segments in enumerate(lane.segments):
