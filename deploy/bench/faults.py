@@ -17,8 +17,8 @@ from kinestream.deploy.bench.matrix import Matrix, Seen, Sent, matrix_of
 from kinestream.deploy.bench.site import Progress, Site, environment, reader
 from kinestream.deploy.bench.trial import decidable
 from kinestream.deploy.demo.floor import FleetProcess
-from kinestream.deploy.demo.listening import Listener
-from kinestream.deploy.demo.measurement import first_read
+from kinestream.deploy.demo.measurement import Event, first_read
+from kinestream.deploy.listening import Listener
 from kinestream.deploy.local import process
 from kinestream.producers.fleet.matrix import MatrixFloor
 from kinestream.schemas.errors import StackError
@@ -94,7 +94,7 @@ def measure_faults(place: Site, seed: int, models: Sequence[str], episodes: int,
     progress("warming up")
     with _at_work(place, place.settings, _WARM) as warm:
         _finish(warm)
-    listener, watcher = Listener(place.settings, place.settings.kafka), Watcher(place.settings)
+    listener, watcher = Listener(place.settings, place.settings.kafka, Event.of), Watcher(place.settings)
     try:
         listener.start()
         watcher.start()
@@ -138,7 +138,7 @@ def _finish(fleet: FleetProcess) -> None:
         raise StackError(problem)
 
 
-def _announced(listener: Listener, lines: dict[str, _Line], settings: Settings) -> None:
+def _announced(listener: Listener[Event], lines: dict[str, _Line], settings: Settings) -> None:
     """Until every take is closed: those that lack frames are waited for."""
     patience_s = settings.incomplete_after_s + 30.0
     if not process.wait_until(

@@ -16,8 +16,8 @@ from typing import Final
 from kinestream.deploy.bench.site import Progress, Site, environment
 from kinestream.deploy.bench.upload import TAKE
 from kinestream.deploy.demo.floor import FleetProcess, shift_of
-from kinestream.deploy.demo.listening import Listener
-from kinestream.deploy.demo.measurement import Latency, first_read
+from kinestream.deploy.demo.measurement import Event, Latency, first_read
+from kinestream.deploy.listening import Listener
 from kinestream.deploy.local import process
 from kinestream.deploy.local.ports import BULK
 from kinestream.schemas.errors import StackError
@@ -61,7 +61,7 @@ class _Bulk:
 
 def measure_lanes(place: Site, robots: int, seconds: float, frames: int, progress: Progress) -> LaneFigures:
     """Raises :class:`StackError` when the bulk lane does not come through, or the floor does not work."""
-    listener = Listener(place.settings, place.settings.kafka)
+    listener = Listener(place.settings, place.settings.kafka, Event.of)
     listener.start()
     try:
         _floor(place, listener, robots, _WARM_S)
@@ -88,13 +88,13 @@ def _started(place: Site, robots: int, seconds: float) -> Iterator[FleetProcess]
         fleet.stop()
 
 
-def _floor(place: Site, listener: Listener, robots: int, seconds: float) -> FleetProcess:
+def _floor(place: Site, listener: Listener[Event], robots: int, seconds: float) -> FleetProcess:
     with _started(place, robots, seconds) as fleet:
         _finish(fleet, listener)
     return fleet
 
 
-def _finish(fleet: FleetProcess, listener: Listener) -> None:
+def _finish(fleet: FleetProcess, listener: Listener[Event]) -> None:
     """Until its shift is over and its takes are announced, or will not be."""
     process.wait_until(fleet.ended, _BULK_S, every_s=_LOOK_S)
     fleet.read()
@@ -104,7 +104,7 @@ def _finish(fleet: FleetProcess, listener: Listener) -> None:
     process.wait_until(lambda: ids <= first_read(list(listener.events)).keys(), _SETTLE_S, every_s=_LOOK_S)
 
 
-def _told(listener: Listener, fleet: FleetProcess, window: tuple[int, int]) -> Beside:
+def _told(listener: Listener[Event], fleet: FleetProcess, window: tuple[int, int]) -> Beside:
     read = first_read(list(listener.events))
     takes = [t for t in fleet.published.takes.values() if window[0] <= t.end_sent_ns <= window[1]]
     late = [read[t.episode_id] - t.end_sent_ns for t in takes if t.episode_id in read]

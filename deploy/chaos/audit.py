@@ -35,7 +35,7 @@ class Event:
     record: Mapping[str, Any]
 
     @classmethod
-    def of(cls, ce_id: str, value: bytes, record: Mapping[str, Any]) -> Event:
+    def of(cls, ce_id: str, value: bytes, record: Mapping[str, Any], read_ns: int = 0) -> Event:
         """From a decoded EpisodeCompleted."""
         return cls(ce_id, value, record["episode_id"], record["revision"], record)
 

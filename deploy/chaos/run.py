@@ -12,17 +12,17 @@ from typing import Any, Final
 from clickhouse_connect.driver.exceptions import ClickHouseError
 
 from kinestream.deploy.chaos.acting import Actor
-from kinestream.deploy.chaos.audit import Audit, audit
+from kinestream.deploy.chaos.audit import Audit, Event, audit
 from kinestream.deploy.chaos.exits import Exit, excused
 from kinestream.deploy.chaos.framelog import read_log
 from kinestream.deploy.chaos.justice import Limits
-from kinestream.deploy.chaos.listening import Listener
 from kinestream.deploy.chaos.poison import Poisoner
 from kinestream.deploy.chaos.promises import read_promises
 from kinestream.deploy.chaos.readback import ReadBack
 from kinestream.deploy.chaos.recovery import Watch
 from kinestream.deploy.chaos.schedule import Site, plan
 from kinestream.deploy.chaos.stage import Stage, staged
+from kinestream.deploy.listening import Listener
 from kinestream.deploy.local.stack import Progress
 from kinestream.schemas.catalogue import FRAMES_DLQ, topic_name
 from kinestream.schemas.errors import KinestreamError, StackError
@@ -136,8 +136,8 @@ def run(settings: Settings, wish: Wish, progress: Progress) -> Outcome:
 
 
 @contextmanager
-def _watched(stage: Stage) -> Iterator[tuple[Listener, Watch]]:
-    listener, reader = Listener(stage.services.kafka, stage.settings.tenant), ReadBack(stage.settings)
+def _watched(stage: Stage) -> Iterator[tuple[Listener[Event], Watch]]:
+    listener, reader = Listener(stage.settings, stage.services.kafka, Event.of), ReadBack(stage.settings)
     watch = Watch(lambda: {robot: int(mark) for robot, mark in reader.query(_PROGRESS)})
     with ExitStack() as stops:
         stops.callback(listener.stop)
@@ -166,7 +166,7 @@ def _finish_robots(stage: Stage, poisoner: Poisoner) -> None:
     poisoner.flush(10)
 
 
-def _settle(stage: Stage, listener: Listener) -> None:
+def _settle(stage: Stage, listener: Listener[Event]) -> None:
     """Wait for what the audit will ask for; what is still missing after SETTLE_S, the audit counts."""
     reader, promises = ReadBack(stage.settings), read_promises(stage.promise_files())
     promised = {one.episode_id for one in promises.values() if one.promised}
@@ -193,7 +193,7 @@ def _until(condition: Any, timeout_s: float, stage: Stage) -> bool:
     return True
 
 
-def _audit(stage: Stage, listener: Listener) -> Audit:
+def _audit(stage: Stage, listener: Listener[Event]) -> Audit:
     settings = stage.settings
     limits = Limits(
         int(settings.incomplete_after_s * 1000), int(settings.silence_s * 1000), int(settings.superseded_after_s * 1000)

@@ -13,6 +13,8 @@ from kinestream.deploy.demo.published import Fault, Published, Take
 
 COMPLETE = "COMPLETE"
 CLEARED = "CLEARED"
+#: What makes two revisions of an episode equal (docs/contract.md, "Revisions").
+_CONTENT = ("status", "outcome", "skill", "area", "operator", "task", "frames_unique", "content_hash", "rule_version")
 #: Episodes that a line about what is missing names.
 _NAMED = 3
 
@@ -26,6 +28,11 @@ class Event:
     payload: bytes
     read_ns: int
     content: tuple[Any, ...] = ()
+
+    @classmethod
+    def of(cls, ce_id: str, payload: bytes, record: Mapping[str, Any], read_ns: int) -> Event:
+        """From a decoded EpisodeCompleted."""
+        return cls(record["episode_id"], ce_id, payload, read_ns, tuple(record[name] for name in _CONTENT))
 
 
 @dataclass(frozen=True, slots=True)

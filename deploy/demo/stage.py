@@ -12,8 +12,9 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, fields, replace
 
 from kinestream.deploy.demo.floor import FleetProcess, shift_of
-from kinestream.deploy.demo.listening import Listener
+from kinestream.deploy.demo.measurement import Event
 from kinestream.deploy.demo.stored import FindingsWatcher, Reader
+from kinestream.deploy.listening import Listener
 from kinestream.deploy.local.ports import Remembered, worker_names
 from kinestream.deploy.local.process import free_port, wait_until
 from kinestream.deploy.local.services import Services
@@ -37,7 +38,7 @@ class Stage:
     stack: Stack
     services: Services
     broker: str
-    listener: Listener
+    listener: Listener[Event]
     watcher: FindingsWatcher
     reader: Reader
     _stops: ExitStack
@@ -65,7 +66,7 @@ def staged(settings: Settings, progress: Progress) -> Iterator[Stage]:
         stack = Stack(settings)
         stops.callback(stack.down)
         services = stack.up(progress, foreground=True)
-        listener = Listener(settings, services.kafka)
+        listener = Listener(settings, services.kafka, Event.of)
         stops.callback(listener.stop)
         listener.start()
         reader = Reader(services.clickhouse, settings)

@@ -1,37 +1,44 @@
-"""Owns the independent consumer of the demo: it reads the episodes topic by itself and believes no worker."""
+"""The independent consumer: every event of the episodes topic, by itself from the first one; it believes no worker."""
 
 from __future__ import annotations
 
 import threading
 import time
 import uuid
-from typing import Any
+from collections.abc import Callable, Mapping
+from typing import Any, Generic, TypeVar
 
 import confluent_kafka
 
-from kinestream.deploy.demo.measurement import Event
 from kinestream.schemas.catalogue import EPISODES, topic_name
 from kinestream.schemas.codec import Codec
 from kinestream.schemas.errors import BrokerError
 from kinestream.schemas.registry import Registry
 from kinestream.schemas.settings import Settings
 
-#: What makes two revisions of an episode equal (docs/contract.md, "Revisions").
-_CONTENT = ("status", "outcome", "skill", "area", "operator", "task", "frames_unique", "content_hash", "rule_version")
+E = TypeVar("E")
 
 
-class Listener(threading.Thread):
-    """Every event of a tenant's episodes topic, from its first, with the time at which it could be read."""
+class Listener(threading.Thread, Generic[E]):
+    """Reads committed messages only, as a consumer should.
 
-    def __init__(self, settings: Settings, bootstrap: str) -> None:
+    ``made`` makes an event of its ce_id, its bytes, what they say (EpisodeCompleted), and when they could be read (ns
+    since the epoch).
+    """
+
+    def __init__(
+        self, settings: Settings, bootstrap: str, made: Callable[[str, bytes, Mapping[str, Any], int], E]
+    ) -> None:
         super().__init__(name="independent consumer", daemon=True)
         self._topic = topic_name(EPISODES, settings.tenant)
         self._codec = Codec(Registry(), self._topic)
+        self._made = made
         self._consumer = confluent_kafka.Consumer(
             {
                 **settings.kafka_client(bootstrap),
-                "group.id": f"demo-{uuid.uuid4().hex[:8]}",
+                "group.id": f"listener-{uuid.uuid4().hex[:8]}",
                 "enable.auto.commit": False,
+                "isolation.level": "read_committed",
                 # 1000 by default: an event would be seen that late
                 "fetch.queue.backoff.ms": 5,
                 "reconnect.backoff.max.ms": 200,
@@ -39,7 +46,7 @@ class Listener(threading.Thread):
             }
         )
         self._ended = threading.Event()
-        self.events: list[Event] = []
+        self.events: list[E] = []
 
     def start(self) -> None:
         """Take every partition from its beginning; raises :class:`BrokerError` when the topic is not there."""
@@ -67,8 +74,7 @@ class Listener(threading.Thread):
         if self.is_alive():
             self.join(5)
 
-    def _event(self, message: Any, read_ns: int) -> Event:
+    def _event(self, message: Any, read_ns: int) -> E:
         headers = dict(message.headers() or ())
-        value = self._codec.decode(message.value()).value
-        content = tuple(value[name] for name in _CONTENT)
-        return Event(value["episode_id"], headers["ce_id"].decode(), message.value(), read_ns, content)
+        record = self._codec.decode(message.value()).value
+        return self._made(headers["ce_id"].decode(), message.value(), record, read_ns)
