@@ -11,7 +11,7 @@ import logging
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from typing import Any, Final
+from typing import Any, Final, TypeAlias
 
 from kinestream.schemas.codec import Codec
 from kinestream.schemas.errors import FencedError, RefusedError
@@ -31,6 +31,8 @@ from kinestream.streams.task_statistics import Closing
 
 log = logging.getLogger("kinestream.worker")
 
+#: What a robot said last: broker time in ms, and the fields of its RobotStatus.
+Word: TypeAlias = tuple[int, Mapping[str, Any]]
 #: Blocks of closing episodes that are read together: some 6 MB.
 _BLOCKS: Final = 128
 
@@ -44,6 +46,8 @@ class Flush:
         #: what each closing episode repeats, None = it was not looked for; and the takes of this round
         self._twins: dict[Subject, Twins | None] = {}
         self._shelf = Shelf()
+        #: the newest status of each robot, (broker time in ms, its fields), where it is time to store them
+        self.words: Sequence[Owned[Word]] = ()
         #: takes that were stored as part of their task
         self.tasks: list[Closing] = []
         #: why nothing more is done for an episode in this round
@@ -80,14 +84,13 @@ class Flush:
         """The journal of what was closed before comes first: else late frames are stored that no revision tells of."""
         journal = [(one, row) for one, d in due for row in d.journal]
         await self._journal([(one, row) for one, row in journal if row.reopened])
-        words = {(w["tenant"], w["robot_id"]): (one, (ms, w)) for one, d in due for ms, w in d.robots}
         blocks = [(one, row) for one, d in due for row in d.blocks]
         robots = Inserts(self._store, self._retry)  # of no episode: what is refused here is gone, the next comes soon
         await asyncio.gather(
             self._journal([(one, row) for one, row in journal if not row.reopened]),
             self._inserts.insert("frame_blocks", self._blocks_table, blocks, lambda row: row.episode_id),
             self._findings([(one, change) for one, d in due for change in d.findings]),
-            robots.insert("robot_live", tables.robot_live, list(words.values()), lambda word: str(word[1]["robot_id"])),
+            robots.insert("robot_live", tables.robot_live, self.words, lambda word: str(word[1]["robot_id"])),
         )
 
     async def close(self, closing: Sequence[Owned[str]]) -> None:

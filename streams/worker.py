@@ -20,11 +20,11 @@ from kinestream.schemas.registry import Registry
 from kinestream.schemas.rulebook import read_overlays
 from kinestream.schemas.settings import Settings
 from kinestream.streams.announce import Announcer
-from kinestream.streams.assembly.partition import PartitionAssembler
+from kinestream.streams.assembly.partition import Due, PartitionAssembler
 from kinestream.streams.assembly.values import RESCORE, DeadLetter, Deadlines, LogRecord, Place
 from kinestream.streams.assigned import Assigned, Membership, Ownership
 from kinestream.streams.decoding import Decoder
-from kinestream.streams.flushing import Flush, weight
+from kinestream.streams.flushing import Flush, Word, weight
 from kinestream.streams.judging import JUDGES
 from kinestream.streams.lookups import Lookups
 from kinestream.streams.model_log import ModelLog
@@ -40,6 +40,8 @@ Key = tuple[str, int]
 
 #: Messages behind the end of the log at which findings are still raised at once; further back it is history.
 CAUGHT_UP = 200
+#: Seconds between two inserts of what robots say of themselves.
+ROBOTS_S = 1.0
 #: Blocks that the episodes closing in one flush may have to read back: a quarter of a second of judging.
 CLOSING_BLOCKS = 512
 
@@ -99,6 +101,9 @@ class Worker:
         #: monotonic time at which the last flush that came through was done
         self.flushed_s = time.monotonic()
         self._last_commit_s = 0.0
+        #: robots' statuses since they were last stored, by tenant and robot, and when that was
+        self._words: dict[tuple[str, str], tuple[Assigned, Word]] = {}
+        self._told_s = 0.0
         self.frames = 0
         #: generation of the group under which partitions were last assigned; -1 = none yet
         self.generation = -1
@@ -282,6 +287,7 @@ class Worker:
             # Under pressure partial blocks go too: no time passes for a log that is held back, so none would age.
             pressed = self.inflight_bytes() >= self.settings.inflight_bytes
             taken = [(one, one.assembler.take(everything=pressed)) for one in ours]
+            flush.words = self._words_due(taken)
             await flush.durable(taken)
             due_now = dict.fromkeys([*self._closing, *((one, i) for one, due in taken for i in due.closing)])
             self._closing = list(due_now)
@@ -294,6 +300,15 @@ class Worker:
                 one.weigh()
         async with self._drained:
             self._drained.notify_all()
+
+    def _words_due(self, taken: Iterable[tuple[Assigned, Due]]) -> list[tuple[Assigned, Word]]:
+        """Each robot's newest status, now and then: stored with every flush they were a fifth of its inserts."""
+        for one, due in taken:
+            self._words |= {(status["tenant"], status["robot_id"]): (one, (ms, status)) for ms, status in due.robots}
+        if time.monotonic() < self._told_s + ROBOTS_S:
+            return []
+        self._told_s, words, self._words = time.monotonic(), list(self._words.values()), {}
+        return words
 
     def _next_closing(self) -> list[tuple[Assigned, str]]:
         """What is closed in this round: after a restart many may need all their blocks, and no event waits for all."""
