@@ -94,6 +94,7 @@ import kinestream
 settings = kinestream.Settings(tenant={test_broker.tenant!r})
 with kinestream.Robot("r1", model_id="unitree-g1-29-dof", kafka={test_broker.bootstrap!r}, spool="spool",
                       settings=settings) as robot:
+    robot.on_finding(print)
     with robot.episode(skill="grasp", area="household") as episode:
         for i in range(25):
             episode.send([i] * 29, t=i)
