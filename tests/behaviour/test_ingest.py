@@ -92,6 +92,8 @@ def test_lines_over_tcp_and_a_gateway_killed_within_the_take(hub: Pipeline, gate
         client.answer("stored", status="COMPLETE", frames=500, take="t1")
     row = (episode_id, "COMPLETE", "SUCCESS", 500, ended["content_hash"], 1, "pick_place", 1)
     assert stored(hub, "killed") == row
+    conflicts = "SELECT count() FROM findings WHERE episode_id = {id:String} AND metric = 'ID_CONFLICT'"
+    assert hub.query(conflicts, id=episode_id) == [(0,)], "one process after the other is no conflict"
     assert gateway.stop() == 0
 
 
