@@ -169,7 +169,7 @@ class PartitionAssembler:
         apart: list[tuple[int, LogRecord | DeadLetter]] = []
         for record in records:
             self._take_before(record.offset, apart)
-            self._time.pass_time(record.broker_ms)
+            self._time.pass_time(record.broker_ms, record.offset)
             if not isinstance(record, LogRun):
                 self._take(record)
             elif joins and intake.take_run(record):
@@ -178,7 +178,9 @@ class PartitionAssembler:
                 apart = sorted([*apart, *((part.offset, part) for part in record.parts())], key=itemgetter(0))
         self._take_before(NEVER, apart)
         self._next_offset = max(self._next_offset, self._end)
-        self._time.pass_time(self._read_ms)  # a record that had to wait may have set a deadline that is over
+        self._time.pass_time(
+            self._read_ms, self._next_offset
+        )  # a record that had to wait may have set a deadline that is over
         self._judge_touched(live)
         self._feeding = False
         self._let_go()
@@ -187,7 +189,7 @@ class PartitionAssembler:
         """Take what runs that were taken apart have before ``offset``: each record at its own place in the log."""
         while apart and apart[0][0] < offset:
             _, record = apart.pop(0)
-            self._time.pass_time(record.broker_ms)
+            self._time.pass_time(record.broker_ms, record.offset)
             self._take(record)
 
     def _take(self, record: LogRecord | DeadLetter) -> None:

@@ -16,18 +16,33 @@ class Timetable:
     def __init__(self, episodes: Mapping[str, Episode], limits: Deadlines, close: Callable[[Episode], None]) -> None:
         self._episodes, self._limits, self._close = episodes, limits, close
         self._deadlines: list[tuple[int, str]] = []
+        #: those whose time has come by records that a former owner stored and that are yet to be read again
+        self._early: list[Episode] = []
         #: partition time: the highest broker time so far, ms
         self.time_ms = -1
 
-    def pass_time(self, broker_ms: int) -> None:
-        """Let the deadlines up to ``broker_ms`` fire."""
+    def pass_time(self, broker_ms: int, offset: int = NEVER) -> None:
+        """Let the deadlines up to ``broker_ms`` fire, before the record at ``offset``; without one all were read.
+
+        Rows may be stored of which the journal does not know yet: an episode waits for all records it has rows of,
+        because what else they say (their schemas) is only in the log.
+        """
+        waiting, self._early = self._early, []
+        for episode in waiting:
+            self._wake_up(episode.id, broker_ms, offset)
         while self._deadlines and self._deadlines[0][0] <= broker_ms:
-            _, episode_id = heapq.heappop(self._deadlines)
-            episode = self._episodes.get(episode_id)
-            if episode is not None:
-                episode.wake_ms = NEVER
-                self.schedule(episode, broker_ms)
+            self._wake_up(heapq.heappop(self._deadlines)[1], broker_ms, offset)
         self.time_ms = max(self.time_ms, broker_ms)
+
+    def _wake_up(self, episode_id: str, broker_ms: int, offset: int) -> None:
+        episode = self._episodes.get(episode_id)
+        if episode is None:
+            return
+        episode.wake_ms = NEVER
+        if episode.last_offset() < offset:
+            self.schedule(episode, broker_ms)
+        else:
+            self._early.append(episode)
 
     def next_ms(self) -> int:
         """Broker time at which something may be due; the far future if nothing is."""

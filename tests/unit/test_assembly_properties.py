@@ -239,11 +239,18 @@ UNTOLD = [
     Step(12, True, False, False, 0, False, 0),
     Step(1, False, False, False, 0, False, 0, 1, True),
 ]
+#: A former owner's frames are stored, its journal row that names their schema is not; the end mark is read first.
+UNNAMED = [
+    Step(1, False, False, False, 0, False, 0),
+    Step(1, False, False, False, 0, False, 0, 0),
+    Step(24, False, False, False, 0, False, 0, 1, True),
+]
 
 
 @settings(SETTINGS, max_examples=examples(50))
 @given(seed=st.integers(0, 2**32), plan=st.lists(steps, max_size=60))
 @example(seed=379669, plan=UNTOLD)
+@example(seed=4111134, plan=UNNAMED)
 def test_cuts_flushes_and_crashes_change_nothing(seed, plan):
     log = log_of(seed)
     calm, chaotic = Owner(limits=SMALL), read(log, plan)
