@@ -11,12 +11,20 @@ from typing import Any, Final
 
 from kinestream.producers.episode import Episode
 from kinestream.producers.labels import EpisodeLabels
-from kinestream.producers.recordings import Choices, RecordedEpisode, Recording, missing_note, open_recording
+from kinestream.producers.recordings import (
+    Choices,
+    Oddities,
+    RecordedEpisode,
+    Recording,
+    missing_note,
+    open_recording,
+)
 from kinestream.producers.robot import Robot
 from kinestream.schemas.errors import ContractError, RecordingError
 from kinestream.schemas.frames import Float32, Int64
 from kinestream.schemas.layout import Channel
 from kinestream.schemas.settings import Settings
+from kinestream.schemas.stamps import iso_ns
 
 #: Frames handed over in one go when the speed is a figure: what the bulk lane puts in one chunk.
 _SLICE: Final = 64
@@ -55,10 +63,19 @@ class PublishReport:
     seconds: float = 0.0
     #: what the reader should know, a sentence each: episodes that are declared but not there
     notes: list[str] = field(default_factory=list)
+    #: what is odd of the recordings, a sentence each, as `kinestream inspect` words it
+    oddities: list[str] = field(default_factory=list)
 
     def to_json(self) -> dict[str, Any]:
-        """As JSON values."""
-        return asdict(self)
+        """As JSON values; ``notes`` hold the oddities too, each after ``odd: ``."""
+        told = asdict(self)
+        told["notes"] += map(odd, told.pop("oddities"))
+        return told
+
+
+def odd(oddity: str) -> str:
+    """An oddity among sentences of another kind: conversions, notes, lines on a terminal."""
+    return f"odd: {oddity}"
 
 
 def publish(
@@ -78,7 +95,8 @@ def publish(
     """Publish every episode of the recordings at ``paths`` on the bulk lane; returns when the broker has them all.
 
     ``speed``: "max", or a multiple of real time. The first stamp of an episode becomes now unless ``keep_time``; stamps
-    keep their differences to the nanosecond. ``model`` overrides the recordings' own,
+    keep their differences to the nanosecond. Each episode's conversions tell by how much its stamps were moved,
+    and what is odd of it. ``model`` overrides the recordings' own,
     ``choices`` says all else of them that only a person knows. ``robot``: id of the sender,
     "replay-<model>-1" unless given. Every run mints new episode ids. All recordings are opened before anything is sent.
     Raises :class:`RecordingError`, ``UnknownModelError``, ``SettingError`` and ``DeliveryError``.
@@ -90,10 +108,12 @@ def publish(
     progress = _Counted(sum(recording.frames for recording in recordings), on_progress)
     sent: list[tuple[Episode, str]] = []
     with _Sender(robot, settings or Settings.from_env(), kafka) as sender:
-        for recorded in _episodes(recordings, sent):
-            labels = _labels(recorded, skill, area)
-            with sender.robot_for(recorded).episode(**labels) as episode:
-                _replay(episode, recorded, pace, keep_time, progress)
+        for recorded, oddities in _episodes(recordings, sent, report):
+            robot_now = sender.robot_for(recorded)
+            t_ns = recorded.t_ns if keep_time else recorded.t_ns - recorded.t_ns[0] + time.time_ns()
+            further = (*_moved(recorded, int(t_ns[0])), *map(odd, oddities))
+            with robot_now.episode(**_labels(recorded, skill, area, further)) as episode:
+                _replay(episode, recorded, pace, t_ns, progress)
             sent.append((episode, recorded.source))
     report.episodes = [PublishedEpisode(e.id, source, e.frames, e.content_hash or "") for e, source in sent]
     report.frames = sum(episode.frames for episode, _ in sent)
@@ -151,17 +171,22 @@ class _Counted:
             self.tell(Progress(source, self.frames, self.total))
 
 
-def _episodes(recordings: Sequence[Recording], sent: Sequence[object]) -> Iterator[RecordedEpisode]:
+def _episodes(
+    recordings: Sequence[Recording], sent: Sequence[object], report: PublishReport
+) -> Iterator[tuple[RecordedEpisode, tuple[str, ...]]]:
+    """Each episode with what is odd of it; the report tells it once a recording."""
     try:
         for recording in recordings:
-            yield from recording
+            odd_here = Oddities()
+            for recorded in recording:
+                yield recorded, odd_here.add(recorded)
+            report.oddities += [text for text in odd_here.told() if text not in report.oddities]
     except RecordingError as problem:
         raise RecordingError(f"{problem}; the {len(sent)} episodes before it were published") from problem
 
 
-def _replay(episode: Episode, recorded: RecordedEpisode, pace: float, keep_time: bool, progress: _Counted) -> None:
+def _replay(episode: Episode, recorded: RecordedEpisode, pace: float, t_ns: Int64, progress: _Counted) -> None:
     """Hand over one episode: whole if ``pace`` is 0, else each slice when its last stamp would be due."""
-    t_ns = recorded.t_ns if keep_time else recorded.t_ns - recorded.t_ns[0] + time.time_ns()
     begun, step = time.monotonic(), _SLICE if pace else len(recorded)
     for first in range(0, len(recorded), step):
         part = slice(first, min(first + step, len(recorded)))
@@ -186,7 +211,18 @@ def _send(episode: Episode, recorded: RecordedEpisode, part: slice, t_ns: Int64)
     )
 
 
-def _labels(recorded: RecordedEpisode, skill: str, area: str) -> EpisodeLabels:
+def _moved(recorded: RecordedEpisode, begins: int) -> tuple[str, ...]:
+    """That the stamps were moved and now begin at ``begins`` ns, behind the sentence that says what they were."""
+    first = int(recorded.t_ns[0])
+    if begins == first:
+        return ()
+    began = (
+        f"{first} ns ({iso_ns(first)})" if recorded.absolute_time else f"{first} ns of its own time, which has no date"
+    )
+    return (f"published as of now: every t_ns moved by {begins - first:+d} ns; the recording's first was {began}",)
+
+
+def _labels(recorded: RecordedEpisode, skill: str, area: str, told: Sequence[str]) -> EpisodeLabels:
     return EpisodeLabels(
         skill=skill,
         area=area,
@@ -197,7 +233,7 @@ def _labels(recorded: RecordedEpisode, skill: str, area: str) -> EpisodeLabels:
         source_started_at_ns=int(recorded.t_ns[0]) if recorded.absolute_time else None,
         nominal_rate_hz=recorded.nominal_rate_hz,
         stamp_resolution_ns=recorded.stamp_resolution_ns,
-        conversions=list(recorded.conversions),
+        conversions=[*recorded.conversions, *told],
     )
 
 

@@ -16,7 +16,18 @@ from kinestream.schemas.errors import StoreError
 from kinestream.schemas.layout import Layout
 from kinestream.schemas.registry import Registry
 from kinestream.schemas.settings import Settings
-from kinestream.streams.archive_rows import OPEN, TEXTS, batches, date_of, joined, open_row, readable, shown, widths
+from kinestream.streams.archive_rows import (
+    OPEN,
+    TEXTS,
+    batches,
+    date_of,
+    joined,
+    open_row,
+    origin,
+    readable,
+    shown,
+    widths,
+)
 from kinestream.streams.assembly.seal import hashed_rows
 from kinestream.streams.assembly.values import BlockRow, JsonDict
 from kinestream.streams.events import plain
@@ -37,7 +48,7 @@ _DETAIL: Final = (
     f"{_COLUMNS}, tenant, boot_id, episode_no, site, station, operator, final, frames_expected, duplicates, late,"
     " blocks, toUnixTimestamp64Milli(ended_at) AS ended_ms, nominal_rate_hz, joints, channel_names, channel_widths,"
     " review_verdict, review_note, reviewed_revision, toUnixTimestamp64Milli(reviewed_at) AS reviewed_ms,"
-    " content_hash, hash_verified, rule_version, topic, `partition`, first_offset, last_offset, source, event"
+    " content_hash, hash_verified, rule_version, topic, `partition`, first_offset, last_offset, source, event, start"
 )
 _LABELS: Final = ("skill", "area", "site", "station", "operator", "task")
 _PLACED: Final = (
@@ -101,18 +112,22 @@ class Archive:
 
     def episode(self, episode_id: str) -> JsonDict:
         """One episode, its latest revision: as in :meth:`episodes`, with every further column, ``metrics``
-        ({id, joint, value, unit, flag} each) and ``findings``, the worst first. Ready for JSON.
+        ({id, joint, value, unit, flag} each) and ``findings``, the worst first. Its start record tells ``conversions``
+        (sentences in order), ``source`` and, of a recording with a date, ``source_started_at`` (ISO, UTC, to the ns).
+        Ready for JSON.
         """
         row = self._row(episode_id, _DETAIL)
         metrics: list[Any] = []
         if row is None:
             row = self._open(episode_id)
             self._count_frames([row])
+            start = row["start"]
         else:
-            event = bytes(row.pop("event"))
-            metrics = Codec(self._registry, "").decode(event).value["metrics"]
+            metrics = Codec(self._registry, "").decode(bytes(row["event"])).value["metrics"]
+            start = self._start(row)
         findings = self._findings(row["day"], episode_id)
-        return shown({**row, "findings": len(findings)}) | {"metrics": plain(metrics), "findings": findings}
+        told = shown({**row, "findings": len(findings)}) | origin(start)
+        return told | {"metrics": plain(metrics), "findings": findings}
 
     def placed(self, episode_id: str) -> JsonDict:
         """What a command must say of an episode, and may change, ready for JSON: episode_id, tenant, robot_id, topic,
@@ -219,7 +234,7 @@ class Archive:
         return rows[0]
 
     def _start(self, row: JsonDict) -> JsonDict:
-        start: JsonDict = Codec(self._registry, row["topic"]).decode(row["start"]).value
+        start: JsonDict = Codec(self._registry, row["topic"]).decode(bytes(row["start"])).value
         return start
 
     def _count_frames(self, rows: list[JsonDict]) -> None:

@@ -9,6 +9,7 @@ from typing import Any, Final
 
 import numpy as np
 
+from kinestream.schemas.stamps import iso_ns
 from kinestream.streams.assembly.values import JsonDict
 from kinestream.streams.events import plain
 
@@ -56,6 +57,13 @@ def shown(row: JsonDict) -> JsonDict:
             told[f"{name}_at"] = moment.isoformat(timespec="milliseconds").replace("+00:00", "Z")
     document: JsonDict = plain(told)
     return document
+
+
+def origin(start: JsonDict) -> JsonDict:
+    """Where an episode's values are from, as its start record says; a live one has no source."""
+    told: JsonDict = {"source": start["source"], "conversions": list(start["conversions"])}
+    began = start["source_started_at_ns"]
+    return told if began is None else told | {"source_started_at": iso_ns(began)}
 
 
 def batches(rows: Sequence[JsonDict], frames_held: int) -> Iterator[list[JsonDict]]:

@@ -41,7 +41,7 @@ def episode(
     png: Annotated[Path | None, typer.Option(help="Write a picture to this file.", dir_okay=False)] = None,
     as_json: Annotated[bool, typer.Option("--json", help="One JSON document.")] = False,
 ) -> None:
-    """Show one episode: what arrived, what was measured, what was found, and a sketch of the joints concerned."""
+    """Show one episode: what arrived, how it was converted, what was measured and found, a sketch of the joints."""
     from kinestream.deploy.cli.output import emit_json, say, table
 
     archive = open_archive()
@@ -52,6 +52,9 @@ def episode(
         return
     table(("episode", episode_id), [(name, _text(found[name])) for name in found if name not in _LISTS])
     say("")
+    if found["conversions"]:
+        table(("conversion",), [(told,) for told in found["conversions"]])
+        say("")
     metrics = [(m["id"], m["joint"] or "", _text(m["value"]), m["unit"], m["flag"]) for m in found["metrics"]]
     if metrics:  # an episode that is still open has none yet
         table(("metric", "joint", "value", "unit", "flag"), metrics)
@@ -98,7 +101,7 @@ def open_archive() -> Archive:
 
 #: Sketches of an episode, the worst findings' first; pages and pictures have more.
 _SKETCHES = 3
-_LISTS = ("episode_id", "metrics", "findings")
+_LISTS = ("episode_id", "conversions", "metrics", "findings")
 
 
 def _cells(one: dict[str, Any]) -> tuple[str, ...]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -57,6 +58,7 @@ def publish(
 ) -> None:
     """Replay recordings through the robot SDK; returns when the broker has acknowledged everything."""
     from kinestream.deploy.cli.output import emit_json, say
+    from kinestream.producers.publish import odd
     from kinestream.producers.publish import publish as replay
     from kinestream.producers.recordings import open_recording
     from kinestream.schemas.settings import Settings
@@ -80,6 +82,8 @@ def publish(
             on_progress=on_progress,
         )
     report.notes += _unlisted(skill, area)
+    for oddity in report.oddities:
+        print(odd(oddity), file=sys.stderr)
     if as_json:
         emit_json(report.to_json())
     else:

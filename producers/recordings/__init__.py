@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from kinestream.producers.recordings.formats import open_recording
+from kinestream.producers.recordings.oddities import Oddities
 from kinestream.producers.recordings.recording import RecordedEpisode, Recording, missing_note
 from kinestream.producers.recordings.take import Choices
 
-__all__ = ["Choices", "RecordedEpisode", "Recording", "missing_note", "open_recording"]
+__all__ = ["Choices", "Oddities", "RecordedEpisode", "Recording", "missing_note", "open_recording"]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import shlex
-from collections import Counter
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -15,13 +14,11 @@ from kinestream.producers.recordings.formats import open_source
 from kinestream.producers.recordings.identify import Guess, canonical
 from kinestream.producers.recordings.normalise import joint_names
 from kinestream.producers.recordings.normalised import NormalisedRecording, guess_of
+from kinestream.producers.recordings.oddities import Oddities, parted
 from kinestream.producers.recordings.recording import RecordedEpisode
 from kinestream.producers.recordings.take import Choices, Source, Take
 from kinestream.schemas.errors import RecordingError, UnknownModelError
 from kinestream.schemas.frames import Int64
-
-#: A gap of this many periods and this many seconds may part two takes.
-_GAP_PERIODS, _GAP_S = 20, 1.0
 
 
 @dataclass(slots=True)
@@ -110,13 +107,13 @@ def _add_first(found: Inspection, take: Take) -> None:
     t_ns = take.clocks[0].t_ns
     found.duration_s, found.rate_hz = _span_s(t_ns), _rate(t_ns)
     found.clocks = [clock.name for clock in take.clocks]
-    found.oddities = [*take.oddities, *stamp_oddities(take.clocks[0], take.rate_hz), *_parted(t_ns)]
+    found.oddities = [*take.oddities, *stamp_oddities(take.clocks[0], take.rate_hz), *parted(t_ns)]
     found.left_out = list(take.left_out)
     found.channels = [{"name": s.name, "width": s.values.shape[1], "unit": s.unit} for s in take.signals]
 
 
 def _add_episodes(found: Inspection, recording: NormalisedRecording) -> None:
-    odd: Counter[str] = Counter()
+    odd = Oddities()
     found.duration_s, rates = 0.0, []
     for number, episode in enumerate(recording):
         if not number:
@@ -124,12 +121,9 @@ def _add_episodes(found: Inspection, recording: NormalisedRecording) -> None:
             found.conversions = list(episode.conversions)
         found.duration_s += _span_s(episode.t_ns)
         rates.append(_rate(episode.t_ns))
-        odd.update([*episode.oddities, *_parted(episode.t_ns)])
+        odd.add(episode)
     found.rate_hz = round(float(np.median(rates)), 3)
-    many = len(recording.present)
-    found.oddities = [
-        text if times == many else f"{text} (in {times} of {many} episodes)" for text, times in odd.items()
-    ]
+    found.oddities = odd.told()
     if recording.missing:
         found.oddities.append(f"{len(recording.missing)} of {len(recording.declared)} declared episodes are not there")
 
@@ -139,19 +133,6 @@ def _channels(episode: RecordedEpisode) -> list[dict[str, Any]]:
     own = [(name, len(episode.joints), unit) for name, unit in joints.items() if getattr(episode, name) is not None]
     own += [(channel.name, channel.width, channel.unit) for channel in episode.channels]
     return [{"name": name, "width": width, "unit": unit} for name, width, unit in own]
-
-
-def _parted(t_ns: Int64) -> list[str]:
-    steps = np.diff(t_ns)
-    if not len(steps):
-        return []
-    far = steps > max(_GAP_S * 1e9, _GAP_PERIODS * float(np.median(steps)))
-    if not far.any():
-        return []
-    shortest = int(steps[far].min()) / 1e9
-    return [
-        f"{int(far.sum())} gaps of {shortest:.1f} s or more: --split {shortest / 2:.1g} makes an episode of each part"
-    ]
 
 
 def _span_s(t_ns: Int64) -> float:

@@ -28,6 +28,7 @@ from tests.plugins.worker import Pipeline
 
 JOINTS = ["left_shoulder_pitch_joint", "left_elbow_joint"]
 T0 = 1_900_000_000_000_000_000
+ROUNDED = "hand_position: float64 to nearest float32"
 Run = subprocess.CompletedProcess[str]
 
 
@@ -114,6 +115,7 @@ def test_a_take_comes_back_bit_for_bit_under_its_episode_id(pipeline: Pipeline, 
     is_drawn(given, other, tmp_path)
     assert (one["status"], one["skill"], one["content_hash"] != "") == ("COMPLETE", "pour", True)
     assert one["channel_names"] == ["position", "command", "hand_position"]
+    assert one["conversions"] == [ROUNDED]
 
     file = tmp_path / "take.npz"
     episode_id, seed = next(iter(taken.items()))
@@ -130,6 +132,7 @@ def is_drawn(given: dict[str, str], episode_id: str, folder: Path) -> None:
     """The joint whose value is no number: as a sketch, a page in two languages and a picture."""
     html, png = folder / "episode.html", folder / "episode.png"
     told = kinestream(given, "episode", episode_id, "--html", str(html), "--png", str(png)).stdout
+    assert f"conversion\n{ROUNDED}\n\n" in "\n".join(line.rstrip() for line in told.splitlines())
     assert "left elbow: position, rad" in told
     assert any("\u2801" <= letter <= "\u28ff" for letter in told)
     page = html.read_text()

@@ -135,6 +135,25 @@ def test_one_episode_with_its_metrics_and_findings_is_ready_for_json(database: S
     assert found["content_hash"] == take.content_hash()
 
 
+def test_what_was_converted_and_where_from_is_read_from_the_start_record(database: Store) -> None:
+    said = {
+        "source": "bench/a.mcap",
+        "source_started_at_ns": 1_600_000_000_123_456_789,
+        "conversions": ["deg to rad", "b"],
+    }
+    replayed, live, running = (Take(frames=10, no=n) for n in (1, 2, 3))
+    stored(database, replayed.start(**said), *replayed.chunks(), replayed.end())
+    stored(database, *live.whole(), log=Log(now_ms=1_800_000_100_000))
+    stored(database, running.start(**said), log=Log(now_ms=1_800_000_200_000))
+    for take in (replayed, running):
+        found = archive(database).episode(take.id)
+        assert (found["source"], found["conversions"]) == ("bench/a.mcap", ["deg to rad", "b"])
+        assert found["source_started_at"] == "2020-09-13T12:26:40.123456789Z"
+    found = archive(database).episode(live.id)
+    assert (found["source"], found["conversions"], "source_started_at" in found) == ("", [], False)
+    json.dumps(found, allow_nan=False)
+
+
 def test_an_unknown_episode_is_told_from_an_empty_one(database: Store) -> None:
     for question in (archive(database).episode, archive(database).frames):
         with pytest.raises(StoreError, match=r"no episode 'nobody' in the store .* `kinestream episodes` lists them"):

@@ -6,17 +6,21 @@ import numpy as np
 import pytest
 
 from kinestream.producers.publish import publish
-from kinestream.producers.recordings import open_recording
+from kinestream.producers.recordings import Choices, open_recording
+from kinestream.producers.recordings.inspection import inspect
 from kinestream.schemas.catalogue import FRAMES_BULK, topic_name
 from kinestream.schemas.content_hash import ContentHasher
 from kinestream.schemas.errors import ContractError, RecordingError
 from kinestream.schemas.layout import Layout
 from kinestream.schemas.settings import Settings
+from kinestream.schemas.stamps import iso_ns
+from tests.plugins.recording_files import mcap
 from tests.plugins.recordings import columns, write_episode
 from tests.plugins.topics import read_episodes
 
 G1 = "g1-inspire-lerobot-v21"
 EPISODE = "data/chunk-000/episode_{:06d}.parquet"
+SYNTHETIC = "the stamps are synthetic: frame / 30 Hz, not measured"
 
 
 def publish_to(broker, *paths, **options):
@@ -97,7 +101,47 @@ def test_each_run_mints_new_ids_for_the_same_content(data_set, test_broker):
 def test_kept_time_is_the_recordings_own(data_set, test_broker):
     report = publish_to(test_broker, data_set, keep_time=True)
     episode = sent(test_broker)[report.episodes[0].episode_id]
-    assert episode.t_ns.tolist() == next(iter(open_recording(data_set))).t_ns.tolist()
+    (recorded, *_) = open_recording(data_set)
+    assert episode.t_ns.tolist() == recorded.t_ns.tolist()
+    assert episode.start["conversions"] == [*recorded.conversions, f"odd: {SYNTHETIC}"]
+
+
+def test_stamps_moved_to_now_are_told_and_so_is_where_they_were(data_set, test_broker, tmp_path):
+    dated = mcap(tmp_path)
+    report = publish_to(test_broker, dated, choices=Choices(model="universal-robots-ur5e"))
+    report.episodes += publish_to(test_broker, data_set).episodes
+    on_topic = sent(test_broker)
+    recorded = [*open_recording(dated, choices=Choices(model="universal-robots-ur5e")), *open_recording(data_set)]
+    told = [told_of_time(on_topic[e.episode_id], r) for e, r in zip(report.episodes, recorded, strict=True)]
+    first = int(recorded[0].t_ns[0])
+    assert told[0] == f"{first} ns ({iso_ns(first)})"
+    assert told[1:] == ["0 ns of its own time, which has no date"] * 2
+
+
+def told_of_time(episode, recorded):
+    (text,) = [text for text in episode.start["conversions"] if text.startswith("published as of now")]
+    shift, began = text.removeprefix("published as of now: every t_ns moved by ").split(
+        " ns; the recording's first was "
+    )
+    assert (recorded.t_ns + int(shift)).tolist() == episode.t_ns.tolist()
+    return began
+
+
+def test_oddities_are_reported_once_and_stand_on_the_episodes_they_are_of(data_set, test_broker):
+    stalled = columns(frames=6, seed=2) | {"timestamp": np.float32([0, 1, 2, 3, 4, 90]) / 30}
+    write_episode(data_set, 2, stalled)
+    report = publish_to(test_broker, data_set, data_set)
+    assert report.oddities == inspect(data_set).oddities[:-1]  # the last is what the notes say: one episode is missing
+    assert f"{SYNTHETIC} (in 1 of 2 episodes)" in report.oddities
+    assert report.to_json()["notes"] == [*report.notes, *(f"odd: {text}" for text in report.oddities)]
+    odd = [odd_of(sent(test_broker)[e.episode_id]) for e in report.episodes]
+    assert odd[0] == odd[2] == [f"odd: {SYNTHETIC}"]
+    assert odd[1] == odd[3]
+    assert any("gaps of 2.9 s or more" in text for text in odd[1])
+
+
+def odd_of(episode):
+    return [text for text in episode.start["conversions"] if text.startswith("odd: ")]
 
 
 def test_a_speed_is_a_multiple_of_real_time(data_set, test_broker):

@@ -39,7 +39,9 @@ def test_json_is_one_document_about_what_is_on_the_topic(kinestream, data_set, t
     assert document["frames"] == 10
     assert document["bytes"] > 0
     assert document["seconds"] > 0
-    assert document["notes"] == ["little declares 3 episodes; 2 are there and were published, 1 are not (1)"]
+    odd = "odd: the stamps are synthetic: frame / 30 Hz, not measured"
+    assert document["notes"] == ["little declares 3 episodes; 2 are there and were published, 1 are not (1)", odd]
+    assert done.stderr == f"{odd}\n"
 
 
 def test_a_person_reads_what_happened_what_is_missing_and_what_to_do_next(kinestream, data_set):
@@ -48,6 +50,7 @@ def test_a_person_reads_what_happened_what_is_missing_and_what_to_do_next(kinest
     assert "published 2 episodes, 10 frames" in done.stdout
     assert "1 are not (1)" in done.stdout
     assert "skill 'juggle' is not listed" in done.stdout
+    assert done.stderr == "odd: the stamps are synthetic: frame / 30 Hz, not measured\n"
     assert "next: `kinestream episodes`" in done.stdout
 
 

@@ -41,7 +41,12 @@ def test_what_is_published_of_each_format_is_on_the_topic_bit_for_bit(tmp_path, 
     assert set(on_topic) == set(recorded)
     for episode_id, episode in recorded.items():
         sent = on_topic[episode_id]
-        assert sent.start["conversions"] == list(episode.conversions)
+        told, many = sent.start["conversions"], len(episode.conversions)
+        assert told[:many] == list(episode.conversions)
+        assert told[many].startswith(
+            f"published as of now: every t_ns moved by {sent.t_ns[0] - episode.t_ns[0]:+d} ns; "
+        )
+        assert told[many + 1 :] == [f"odd: {text}" for text in episode.oddities]
         assert {c["name"] for c in sent.start["channels"]} == set(arrays(episode))
         assert np.array_equal(sent.t_ns - sent.t_ns[0], episode.t_ns - episode.t_ns[0])
         for channel, expected in arrays(episode).items():

@@ -1,0 +1,51 @@
+"""What is odd of recorded episodes, in the words of `inspect`; never mends or refuses anything."""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import Final
+
+import numpy as np
+
+from kinestream.producers.recordings.recording import RecordedEpisode
+from kinestream.schemas.frames import Int64
+
+#: A gap of this many periods and this many seconds may part two takes.
+_GAP_PERIODS: Final = 20
+_GAP_S: Final = 1.0
+
+
+class Oddities:
+    """Those of a recording's episodes, each told once with the number of episodes it is in."""
+
+    def __init__(self) -> None:
+        self._times: Counter[str] = Counter()
+        self._episodes = 0
+
+    def add(self, episode: RecordedEpisode) -> tuple[str, ...]:
+        """Count those of one more episode; returns them."""
+        odd = (*episode.oddities, *parted(episode.t_ns))
+        self._times.update(odd)
+        self._episodes += 1
+        return odd
+
+    def told(self) -> list[str]:
+        """A sentence each, in the order they were met."""
+        many = self._episodes
+        return [
+            text if times == many else f"{text} (in {times} of {many} episodes)" for text, times in self._times.items()
+        ]
+
+
+def parted(t_ns: Int64) -> list[str]:
+    """That the stamps ``t_ns`` (n,) have gaps that may part two takes; nothing where they have none."""
+    steps = np.diff(t_ns)
+    if not len(steps):
+        return []
+    far = steps > max(_GAP_S * 1e9, _GAP_PERIODS * float(np.median(steps)))
+    if not far.any():
+        return []
+    shortest = int(steps[far].min()) / 1e9
+    return [
+        f"{int(far.sum())} gaps of {shortest:.1f} s or more: --split {shortest / 2:.1g} makes an episode of each part"
+    ]
