@@ -6,9 +6,9 @@ import fcntl
 import os
 import tempfile
 from pathlib import Path
-from typing import IO
 
-_claims: dict[int, IO[str]] = {}
+#: Descriptors of the locks, by port: open as long as this process lives.
+_claims: dict[int, int] = {}
 
 
 def claim(port: int) -> bool:
@@ -20,11 +20,11 @@ def claim(port: int) -> bool:
         return True
     folder = Path(tempfile.gettempdir()) / f"kinestream-ports-{os.getuid()}"
     folder.mkdir(mode=0o700, exist_ok=True)
-    file = (folder / str(port)).open("w")
+    lock = os.open(folder / str(port), os.O_RDWR | os.O_CREAT, 0o600)
     try:
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError:
-        file.close()
+        os.close(lock)
         return False
-    _claims[port] = file
+    _claims[port] = lock
     return True
