@@ -57,8 +57,6 @@ def publish(
     as_json: Annotated[bool, typer.Option("--json", help="One JSON document.")] = False,
 ) -> None:
     """Replay recordings through the robot SDK; returns when the broker has acknowledged everything."""
-    from kinestream.deploy.cli.output import emit_json, say
-    from kinestream.producers.publish import odd
     from kinestream.producers.publish import publish as replay
     from kinestream.producers.recordings import open_recording
     from kinestream.schemas.settings import Settings
@@ -82,13 +80,7 @@ def publish(
             on_progress=on_progress,
         )
     report.notes += _unlisted(skill, area)
-    for oddity in report.oddities:
-        print(odd(oddity), file=sys.stderr)
-    if as_json:
-        emit_json(report.to_json())
-    else:
-        for line in _told(report):
-            say(line)
+    _tell(report, as_json)
 
 
 def choices_of(
@@ -142,6 +134,20 @@ def _unlisted(skill: str, area: str) -> list[str]:
         for what, given, term in listed
         if given and term is None
     ]
+
+
+def _tell(report: PublishReport, as_json: bool) -> None:
+    """The result on stdout; what is odd on stderr, where it is seen also when the result goes into a file."""
+    from kinestream.deploy.cli.output import emit_json, say
+    from kinestream.producers.publish import odd
+
+    for oddity in report.oddities:
+        print(odd(oddity), file=sys.stderr)
+    if as_json:
+        emit_json(report.to_json())
+        return
+    for line in _told(report):
+        say(line)
 
 
 def _told(report: PublishReport) -> list[str]:
