@@ -29,6 +29,8 @@ _JOINT: Final[dict[Role, re.Pattern[str]]] = {
 #: Width of a root pose: x y z and a quaternion.
 _ROOT: Final = 7
 _UNIT_NORM: Final = 1e-3
+#: Columns that a sentence names.
+_SHOWN: Final = 6
 _WORDS: Final = {"true": 1.0, "false": 0.0, "": np.nan}
 
 
@@ -60,7 +62,8 @@ class CsvFile:
                 f" {', '.join(self._header[:6])}"
             )
         clock = self._timed(time[0], columns) if time else self._counted()
-        return Take(self.name, tuple(signals), (clock,), self._choices.rate_hz, left_out=self._left_out)
+        odd = _missing(self._header, self._table)
+        return Take(self.name, tuple(signals), (clock,), self._choices.rate_hz, oddities=odd, left_out=self._left_out)
 
     def _timed(self, name: str, columns: dict[str, Table]) -> Clock:
         unit = name.rsplit("_", 1)[-1].lower()
@@ -69,13 +72,14 @@ class CsvFile:
     def _headless(self) -> Take:
         """X y z, a quaternion x y z w and joints, as retargeted motions are written: no name, no time."""
         table = self._table
-        norm = np.linalg.norm(table[:, 3:_ROOT], axis=1) if table.shape[1] > _ROOT else np.zeros(1)
+        known = table[np.isfinite(table[:, 3:_ROOT]).all(axis=1)]
+        norm = np.linalg.norm(known[:, 3:_ROOT], axis=1) if len(known) and table.shape[1] > _ROOT else np.zeros(1)
         if np.abs(norm - 1).max() > _UNIT_NORM:
             raise RecordingError(
                 f"{self._path} has no header, and its columns 4 to 7 are no unit quaternion, so nothing says what its"
                 f" {table.shape[1]} columns are; write a header (t_s, elbow.pos, ...)"
             )
-        upright = _upright(table[:, 3:6]), _upright(table[:, 4:7])
+        upright = _upright(known[:, 3:6]), _upright(known[:, 4:7])
         if upright[0] <= upright[1]:
             raise RecordingError(
                 f"{self._path}: read as x y z w its root quaternion is not upright, as w x y z it is; turn it, or name"
@@ -87,7 +91,10 @@ class CsvFile:
             Signal("channel", "base_orientation", "1", ("qx", "qy", "qz", "qw"), table[:, 3:_ROOT]),
         )
         clock = self._counted()
-        odd = ("no names and no time in the file; columns 1 to 7 are a root pose, the quaternion x y z w",)
+        odd = (
+            "no names and no time in the file; columns 1 to 7 are a root pose, the quaternion x y z w",
+            *_missing([f"column {c + 1}" for c in range(table.shape[1])], table),
+        )
         return Take(self.name, signals, (clock,), self._choices.rate_hz, oddities=odd, left_out=self._left_out)
 
     def _counted(self) -> Clock:
@@ -102,25 +109,66 @@ def _upright(xyz: Table) -> float:
 def _read(path: Path) -> tuple[tuple[str, ...], Table, tuple[str, ...]]:
     """Header (() = none), the columns of numbers, and the names of the others; booleans are 0 and 1."""
     with path.open(newline="", encoding="utf-8-sig") as file:
-        rows = [row for row in csv.reader(file) if row]
-    header = tuple(name.strip() for name in rows.pop(0)) if rows and not _numbers(rows[0]) else ()
+        reader = csv.reader(file)
+        numbered = [(reader.line_num, row) for row in reader if row]
+    header = _header(path, numbered[0][1]) if numbered else ()
+    lines = [line for line, _ in numbered[bool(header) :]]
+    rows = [row for _, row in numbered[bool(header) :]]
     if not rows:
         raise RecordingError(f"{path} has no rows of values")
     width = len(header or rows[0])
-    ragged = next((k for k, row in enumerate(rows, start=2 if header else 1) if len(row) != width), 0)
+    ragged = next((line for line, row in zip(lines, rows, strict=True) if len(row) != width), 0)
     if ragged:
         raise RecordingError(
             f"{path}: row {ragged} has not {width} columns as the first one; it is cut short or damaged"
         )
     if len(set(header)) != len(header) or "" in header:
         raise RecordingError(f"{path}: its header names a column twice or not at all; name each once")
-    kept = [c for c in range(width) if _is_number(rows[0][c])]
-    try:
-        table = np.array([[_number(row[c]) for c in kept] for row in rows], np.float64)
-    except ValueError as problem:
-        raise RecordingError(f"{path} holds text where it began with numbers ({problem}); mend that row") from problem
+    names = header or tuple(str(c + 1) for c in range(width))
+    columns = [_column(path, name, lines, cells) for name, cells in zip(names, zip(*rows, strict=True), strict=True)]
+    kept = [c for c, column in enumerate(columns) if column is not None]
+    table = np.array([columns[c] for c in kept], np.float64).T.reshape(len(rows), len(kept))
     left = tuple(name for c, name in enumerate(header) if c not in kept)
-    return tuple(header[c] for c in kept) if header else (), table.reshape(len(rows), len(kept)), left
+    return tuple(header[c] for c in kept) if header else (), table, left
+
+
+def _header(path: Path, row: Sequence[str]) -> tuple[str, ...]:
+    """The names of the first row; () where it is all numbers. Raises for numbers among which some are damaged."""
+    if all(map(_is_number, row)):
+        return ()
+    names = tuple(name.strip() for name in row)
+    text = [name for name in names if not _is_number(name)]
+    if 2 * len(text) < len([name for name in names if name]):
+        raise RecordingError(
+            f"{path}: row 1, column {names.index(text[0]) + 1} holds {text[0]!r} among numbers: neither a header nor"
+            " values; mend that cell, or name every column"
+        )
+    return names
+
+
+def _column(path: Path, name: str, lines: Sequence[int], cells: Sequence[str]) -> list[float] | None:
+    """A column's numbers; None where it is one of text: more than half of the cells that hold anything."""
+    try:
+        return [_number(cell) for cell in cells]
+    except ValueError:
+        text = [k for k, cell in enumerate(cells) if not _is_number(cell)]
+    if 2 * len(text) > sum(1 for cell in cells if cell.strip()):
+        return None
+    more = f" (and {len(text) - 1} more of this column)" if len(text) > 1 else ""
+    raise RecordingError(
+        f"{path}: row {lines[text[0]]}, column {name} holds {cells[text[0]].strip()!r} among numbers"
+        f"{more}; mend it, or leave it empty for a missing value"
+    )
+
+
+def _missing(names: Sequence[str], table: Table) -> tuple[str, ...]:
+    """How many values there are not, as an oddity; empty where all are there."""
+    counts = np.isnan(table).sum(axis=0)
+    where = [f"{name}: {many}" for name, many in zip(names, counts.tolist(), strict=True) if many]
+    if not where:
+        return ()
+    more = f" and {len(where) - _SHOWN} columns more" if len(where) > _SHOWN else ""
+    return (f"{counts.sum()} cells are empty or nan ({', '.join(where[:_SHOWN])}{more}): NaN there",)
 
 
 def _number(text: str) -> float:
@@ -135,10 +183,6 @@ def _is_number(text: str) -> bool:
     except ValueError:
         return False
     return True
-
-
-def _numbers(row: Sequence[str]) -> bool:
-    return all(_is_number(text) for text in row)
 
 
 def _signals(columns: dict[str, Table], names: list[str]) -> Iterator[Signal]:

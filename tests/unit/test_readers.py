@@ -151,7 +151,13 @@ def test_csv_values_keep_every_digit_that_float32_holds_and_text_columns_are_nam
         ("t,time,q0\n1,2,3\n", "several columns of time"),
         ("t,q0,q0\n1,2,3\n", "names a column twice"),
         ("t,q0\n1,2\n3\n", "row 3 has not 2 columns"),
-        ("t,q0\n1,2\n2,two\n", "holds text where it began with numbers"),
+        ("t,q0\n1,2\n2,two\n", "x.csv: row 3, column q0 holds 'two' among numbers"),
+        ("t,q0,q3\n1,2,x\n2,3,4\n3,4,5\n", "x.csv: row 2, column q3 holds 'x' among numbers"),
+        ("t,q0\n\n1,2\n2,3\n\n3,4_o\n", "x.csv: row 6, column q0 holds '4_o' among numbers"),
+        ("t,q0\n1,2\n,3\n", "a frame without a time is none"),
+        ("1,2,x,4,5,6,7,8\n1,2,3,0,0,0,1,8\n", "x.csv: row 1, column 3 holds 'x' among numbers: neither a header"),
+        ("1,2,3,0,0,0,1,8\n1,2,3,0,0,0,1,x\n", "x.csv: row 2, column 8 holds 'x' among numbers"),
+        ("1,2,3,,0,0,1,8\n", "no unit quaternion"),
         ("1,2,3,4,5,6,7,8\n", "no unit quaternion"),
         ("t,q0\nnan,2\n", "a frame without a time is none"),
         ("t,q0\n", "no rows of values"),
@@ -161,6 +167,17 @@ def test_a_csv_that_says_too_little_is_refused(text, told, tmp_path):
     (tmp_path / "x.csv").write_text(text)
     with pytest.raises(RecordingError, match=told):
         open_recording(tmp_path / "x.csv", choices=Choices(rate_hz=60))
+
+
+def test_empty_cells_of_a_csv_are_nan_and_counted(tmp_path):
+    (tmp_path / "x.csv").write_text("t,q0,q1,note\n0,,1,\n0.1,2,nan,odd\n0.2,,3,\n")
+    (episode,) = open_recording(tmp_path / "x.csv")
+    assert np.array_equal(episode.position, np.float32([[np.nan, 1], [2, np.nan], [np.nan, 3]]), equal_nan=True)
+    assert "3 cells are empty or nan (q0: 2, q1: 1): NaN there" in episode.oddities
+    assert episode.left_out == ("note",)
+    (tmp_path / "x.csv").write_text("1,2,3,0,0,.6,.8,.5\n1,2,3,,0,0,1,\n")
+    (episode,) = open_recording(tmp_path / "x.csv", choices=Choices("provisional:x", ("a",), 60))
+    assert "2 cells are empty or nan (column 4: 1, column 8: 1): NaN there" in episode.oddities
 
 
 def test_normalised_units_stay_a_named_channel_and_degrees_need_a_word(tmp_path):
