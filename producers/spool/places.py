@@ -32,7 +32,10 @@ def spools_folder(setting: str = "") -> Path:
 def spool_folder(settings: Settings, robot_id: str, *, gateway: bool = False) -> Path:
     """The usual spool of a robot; ``gateway``: of one that sends through the gateway (no tenant's name has a dot)."""
     tenant = f"{settings.tenant}.ingest" if gateway else settings.tenant
-    return spools_folder(settings.spool) / tenant / quote(robot_id, safe="")
+    name = quote(robot_id, safe="")
+    if name in (".", ".."):  # no folder of its own, and the only names that quoting leaves as they are
+        name = name.replace(".", "%2E")
+    return spools_folder(settings.spool) / tenant / name
 
 
 def find_spools(folder: Path) -> list[Path]:
