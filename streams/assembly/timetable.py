@@ -46,6 +46,8 @@ class Timetable:
 
     def next_ms(self) -> int:
         """Broker time at which something may be due; the far future if nothing is."""
+        if self._early:  # due at once where the log has ended: what they waited for is not there any more
+            return self.time_ms
         return self._deadlines[0][0] if self._deadlines else NEVER
 
     def schedule(self, episode: Episode, now_ms: int) -> None:
