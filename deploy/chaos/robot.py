@@ -28,8 +28,8 @@ from kinestream.schemas.settings import Settings
 TAKE, PAUSE = (1.5, 6.0), (0.1, 0.6)
 #: Frames handed over at once.
 _STEP: Final = 5
-#: Longest the broker is waited for at the end, s.
-_CLOSE_S: Final = 90.0
+#: Longest the broker is waited for at the end, s: also while it is away, which `close` alone does not wait for.
+_FLUSH_S: Final = 75.0
 
 
 class Worker:
@@ -46,7 +46,10 @@ class Worker:
             self._take()
             time.sleep(self._rng.uniform(*PAUSE))
             self._note()
-        self._robot.close(_CLOSE_S)
+        try:
+            self._robot.flush(_FLUSH_S)
+        finally:
+            self._robot.close()
         self._note()
 
     def _take(self) -> None:
