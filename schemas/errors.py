@@ -10,6 +10,7 @@ KinestreamError
 │   ├── ModelError        a description of a robot that is none, or cannot be one
 │   └── RulesError        a rules file that cannot be applied
 ├── RecordingError        a file or folder that cannot be read as a recording
+│   └── UndecidedError    it could be two things, and only a person knows which (carries the choices)
 ├── DeliveryError         the broker will not take what a robot sent
 ├── SpoolError            a robot's spool on disk cannot be used
 │   └── SpoolFullError    it takes no more: its bound or the disk's
@@ -73,6 +74,14 @@ class RulesError(ContractError):
 
 class RecordingError(KinestreamError):
     """A file or folder that cannot be read as a recording."""
+
+
+class UndecidedError(RecordingError):
+    """A recording that could be two things: a person says which by ``option``, one of ``choices``."""
+
+    def __init__(self, text: str, option: str, choices: tuple[str, ...]) -> None:
+        super().__init__(text)
+        self.option, self.choices = option, choices
 
 
 class DeliveryError(KinestreamError):

@@ -74,7 +74,7 @@ def _stats(values: Any) -> dict[str, Any]:
 def _write_meta(meta: Path, lengths: list[int], stats: list[dict[str, Any]]) -> None:
     meta.mkdir(parents=True, exist_ok=True)
     names = list(known_model(MODEL).joint_names)
-    joints = {"dtype": "float32", "shape": [len(names)], "names": names}
+    joints = {"dtype": "float32", "shape": [len(names)], "names": names, "unit": "rad"}
     counters = {
         name: {"dtype": "int64", "shape": [1], "names": None}
         for name in ("frame_index", "episode_index", "index", "task_index")

@@ -73,6 +73,7 @@ def _told(found: Inspection) -> Iterator[str]:
     yield f"left out   {_few(found.left_out)}"
     if found.publish:
         yield f"publish    {found.publish}"
+    yield from (f"choose     {line}" for line in found.choose)
 
 
 def _channel(name: str, width: int, unit: str) -> str:

@@ -23,7 +23,9 @@ JointsOption = Annotated[
     str, typer.Option(help="Names of columns the recording does not name, A,B,C in order; model = as the model's.")
 ]
 RateOption = Annotated[float, typer.Option(help="Frames a second, where the recording holds no time.")]
-UnitOption = Annotated[str, typer.Option(help="rad or deg, where the recording declares no unit of joints.")]
+UnitOption = Annotated[
+    str, typer.Option(help="rad, deg or own (kept as it is), where nobody declares the joints' unit.")
+]
 TopicOption = Annotated[str, typer.Option(help="Topic of the joint states, where a bag has several.")]
 CalibrationOption = Annotated[
     Path | None, typer.Option(help="YAML that maps the robot's own units to radians (docs/formats.md).")
@@ -90,8 +92,10 @@ def choices_of(
     from kinestream.producers.recordings import Choices
     from kinestream.schemas.errors import ContractError
 
-    if unit not in ("", "rad", "deg"):
-        raise ContractError(f"--unit {unit}: allowed are rad and deg; leave it out where the recording declares it")
+    if unit not in ("", "rad", "deg", "own"):
+        raise ContractError(
+            f"--unit {unit}: allowed are rad, deg and own; leave it out where the recording declares it"
+        )
     names = tuple(name.strip() for name in joints.split(",")) if joints else ()
     if unit and calibration:
         raise ContractError(f"--unit {unit} and --calibration {calibration}: give one of them, for they say the same")

@@ -26,6 +26,12 @@ _JOINT: Final[dict[Role, re.Pattern[str]]] = {
     "effort": re.compile(r"(tau_?\d+)|(.+)\.(?:effort|torque|tau)|(.+)_(?:effort|torque|tau)"),
     "command": re.compile(r"(q_?cmd_?\d+|q_?des_?\d+)|(.+)\.(?:cmd|action|target)|(.+)_(?:cmd|action|target)"),
 }
+#: A unit that a header declares behind a joint's column: q0_rad, elbow.pos [deg], tau0 (Nm).
+_UNIT: Final = re.compile(r"(.+?)(?:\s*[\[(]\s*([^\])]+?)\s*[\])]|_(rad|deg))", re.I)
+_UNITS: Final = {"rad": "rad", "deg": "deg", "°": "deg", "m": "m", "rad/s": "rad/s", "deg/s": "deg/s", "°/s": "deg/s",
+                 "m/s": "m/s", "nm": "Nm", "n*m": "Nm", "n·m": "Nm", "n": "N"}  # fmt: skip
+#: Units of joints that slide, beside those that turn.
+_SLIDING: Final = {"m": "rad", "m/s": "rad/s", "N": "Nm"}
 #: Width of a root pose: x y z and a quaternion.
 _ROOT: Final = 7
 _UNIT_NORM: Final = 1e-3
@@ -51,11 +57,15 @@ class CsvFile:
         yield self._taken
 
     def _headed(self) -> Take:
-        columns = dict(zip(self._header, self._table.T, strict=True))
+        named = [_bare(name) for name in self._header]
+        units = {bare: unit for bare, unit in named if unit}
+        columns = dict(zip((bare for bare, _ in named), self._table.T, strict=True))
+        if len(columns) != len(named):
+            raise RecordingError(f"{self._path}: its header names a column twice, in two units; leave one")
         time = [name for name in columns if _TIME.fullmatch(name)]
         if len(time) > 1:
             raise RecordingError(f"{self._path} has several columns of time: {', '.join(time)}; leave one")
-        signals = list(_signals(columns, [name for name in columns if name not in time]))
+        signals = list(_signals(self._path, columns, [name for name in columns if name not in time], units))
         if not any(signal.role != "channel" for signal in signals):
             raise RecordingError(
                 f"{self._path} names no joint's position, velocity or command (such as q0, elbow.pos); it has"
@@ -185,7 +195,26 @@ def _is_number(text: str) -> bool:
     return True
 
 
-def _signals(columns: dict[str, Table], names: list[str]) -> Iterator[Signal]:
+def _bare(name: str) -> tuple[str, str]:
+    """A joint's column without the unit its header declares, and that unit; other columns as they are."""
+    found = _UNIT.fullmatch(name)
+    unit = _UNITS.get((found[2] or found[3]).lower(), "") if found else ""
+    joint = found is not None and any(pattern.fullmatch(found[1]) for pattern in _JOINT.values())
+    return (found[1], unit) if found and unit and joint else (name, "")
+
+
+def _declared(path: Path, columns: Iterable[str], units: dict[str, str]) -> str:
+    """The unit that the columns of one signal declare; raises for several, and where some declare none."""
+    found = {_SLIDING.get(unit, unit) for unit in (units.get(name, UNDECLARED) for name in columns)}
+    if len(found) > 1:
+        raise RecordingError(
+            f"{path}: its header declares {', '.join(sorted(found - {UNDECLARED}))} for some columns of one signal and"
+            " not for all; declare one unit for all joints"
+        )
+    return found.pop()
+
+
+def _signals(path: Path, columns: dict[str, Table], names: list[str], units: dict[str, str]) -> Iterator[Signal]:
     """Joint signals by their names, then what else each joint has, then every other column by itself."""
     joints: tuple[str, ...] = ()
     for role, pattern in _JOINT.items():
@@ -200,7 +229,7 @@ def _signals(columns: dict[str, Table], names: list[str]) -> Iterator[Signal]:
             if len(dotted) == len(joints) and _stems(dotted.values()) == _stems(joints)
             else tuple(dotted.values())
         )
-        yield Signal(role, f"joint_{role}", UNDECLARED, elements, _stack(columns, dotted))
+        yield Signal(role, f"joint_{role}", _declared(path, dotted, units), elements, _stack(columns, dotted))
         names = [name for name in names if name not in dotted]
     for suffix in dict.fromkeys(_rest(name, joints) for name in names):
         part = [name for name in names if suffix and _rest(name, joints) == suffix]

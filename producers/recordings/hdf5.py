@@ -13,7 +13,7 @@ import numpy as np
 from kinestream.producers.recordings.clocks import counted_clock
 from kinestream.producers.recordings.columns import library
 from kinestream.producers.recordings.normalise import quaternion_xyzw
-from kinestream.producers.recordings.take import UNDECLARED, Choices, Clock, Hint, Role, Signal, Take, Values
+from kinestream.producers.recordings.take import RADIANS, UNDECLARED, Choices, Clock, Hint, Role, Signal, Take, Values
 from kinestream.schemas.errors import RecordingError
 
 #: No filter of HDF5 packs more densely; a data set that claims more was never written.
@@ -23,6 +23,8 @@ _ACT_HZ: Final = 50.0
 _ARM: Final = ("waist", "shoulder", "elbow", "forearm_roll", "wrist_angle", "wrist_rotate", "gripper")
 #: The 14 values of ACT's two ViperX arms, in its recorder's order; the grippers go from 0 (closed) to 1.
 ALOHA: Final = tuple(f"{side}_{joint}" for side in ("left", "right") for joint in _ARM)
+#: What robomimic's signals of a robot are of its joints; they become joints where a person names their columns.
+_ROBOMIMIC: Final[dict[str, Role]] = {"joint_pos": "position", "joint_vel": "velocity"}
 _WALKER: Final[dict[str, tuple[Role, str]]] = {"joints": ("position", "rad"), "joints_velocity": ("velocity", "rad/s")}
 _BASE: Final = {
     "position": ("base_position", "m", ("x", "y", "z")),
@@ -37,6 +39,8 @@ class Hdf5:
 
     def __init__(self, path: Path, choices: Choices) -> None:
         self.name, self.hint, self._path, self._choices = path.name, Hint(), path, choices
+        #: 14 columns are also two other arms of six joints and a gripper: whoever names robot or joints knows better
+        self._aloha = not choices.joints and (not choices.model or "aloha" in choices.model)
         with _opened(path) as file:
             self.format, self._groups, self._read = _layout(path, file)
             if not self._groups:
@@ -61,7 +65,7 @@ class Hdf5:
         for role, name in found.items():
             if name in group:
                 values = self._array(group[name])
-                signals += _aloha(role, name, values)  # type: ignore[arg-type]
+                signals += _aloha(role, name, values, self._aloha)  # type: ignore[arg-type]
                 odd += [f"{name}: {note}" for note in _notes(group[name])]
         extra = [n for n in group if n not in ("observations", "action")]
         left = [f"observations/{n}" for n in group["observations"] if n not in ("qpos", "qvel", "effort")]
@@ -78,11 +82,11 @@ class Hdf5:
             if not hasattr(data, "shape") or len(data.shape) not in (1, 2) or data.dtype.kind != "f":
                 left.append(name)
                 continue
-            role: Role = (
-                "position" if name.endswith("joint_pos") else "velocity" if name.endswith("joint_vel") else "channel"
-            )
+            measured: Role = next((role for end, role in _ROBOMIMIC.items() if name.endswith(end)), "channel")
+            unit = RADIANS.get(measured, UNDECLARED)  # MuJoCo's qpos and qvel
+            role: Role = measured if self._choices.joints else "channel"
             values = self._array(data)
-            signals.append(Signal(role, name.removeprefix("obs/"), UNDECLARED, (), values.reshape(len(values), -1)))
+            signals.append(Signal(role, name.removeprefix("obs/"), unit, (), values.reshape(len(values), -1)))
         left += [name for name in group if name not in ("obs", "actions")]
         rate, why = self._rate(_control_hz(group.file), "control_freq of env_args")
         number = group.name.rsplit("/", 1)[-1]
@@ -153,13 +157,13 @@ def _layout(path: Path, file: Any) -> tuple[str, list[str], Callable[[Hdf5, Any]
     )
 
 
-def _aloha(role: Role, name: str, values: Values) -> list[Signal]:
+def _aloha(role: Role, name: str, values: Values, aloha: bool) -> list[Signal]:
     """Arms in radians and grippers from 0 to 1, apart, where the values are those of ACT's two arms."""
-    if values.shape[1] != len(ALOHA):
+    if not aloha or values.shape[1] != len(ALOHA):
         return [Signal(role, name, UNDECLARED, (), values)]
     arms = [c for c, joint in enumerate(ALOHA) if not joint.endswith("gripper")]
     grippers = [c for c, joint in enumerate(ALOHA) if joint.endswith("gripper")]
-    unit = {"velocity": "rad/s", "effort": "Nm"}.get(role, "rad")
+    unit = {"velocity": "rad/s", "effort": "mA"}.get(role, "rad")  # the driver gives currents
     return [
         Signal(role, name, unit, tuple(ALOHA[c] for c in arms), values[:, arms]),
         Signal("channel", f"gripper_{role}", "1", tuple(ALOHA[c] for c in grippers), values[:, grippers]),

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Final
 
 from kinestream.producers.recordings.take import Hint
-from kinestream.schemas.errors import RecordingError
+from kinestream.schemas.errors import RecordingError, UndecidedError
 from kinestream.schemas.model_files import read_model
 from kinestream.schemas.models import RobotModel, load_model, model_ids
 
@@ -43,9 +43,11 @@ class Guess:
         """Itself; raises :class:`RecordingError` with the choices where it would be a guess."""
         if not self.choices:
             return self
-        raise RecordingError(
+        raise UndecidedError(
             f"{where}: {self.why}; name the robot with --model {' or --model '.join(self.choices)}"
-            f" or, if it is none of them, --model {PROVISIONAL}NAME"
+            f" or, if it is none of them, --model {PROVISIONAL}NAME",
+            "model",
+            (*self.choices, f"{PROVISIONAL}NAME"),
         )
 
 

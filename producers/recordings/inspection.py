@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import shlex
-from dataclasses import dataclass, field
+from collections.abc import Iterator
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 
@@ -17,8 +18,11 @@ from kinestream.producers.recordings.normalised import NormalisedRecording, gues
 from kinestream.producers.recordings.oddities import Oddities, parted
 from kinestream.producers.recordings.recording import RecordedEpisode
 from kinestream.producers.recordings.take import Choices, Source, Take
-from kinestream.schemas.errors import RecordingError, UnknownModelError
+from kinestream.schemas.errors import RecordingError, UndecidedError, UnknownModelError
 from kinestream.schemas.frames import Int64
+
+#: Commands shown where a person has to choose.
+_MOST_CHOICES: Final = 12
 
 
 @dataclass(slots=True)
@@ -51,6 +55,8 @@ class Inspection:
     #: the command to use; empty where it is refused
     publish: str = ""
     refused: str = ""
+    #: the commands that would work where only a person can choose
+    choose: list[str] = field(default_factory=list)
 
 
 def inspect(path: Path, choices: Choices | None = None) -> Inspection:
@@ -64,7 +70,25 @@ def inspect(path: Path, choices: Choices | None = None) -> Inspection:
         found.publish = publish_line(path, choices)
     except (RecordingError, UnknownModelError) as problem:
         found.refused = str(problem)
+        found.choose = [publish_line(path, chosen) for chosen in _decided(path, choices, problem)][:_MOST_CHOICES]
     return found
+
+
+def _decided(path: Path, choices: Choices, problem: Exception) -> Iterator[Choices]:
+    """Every way to decide what only a person can, each tried: what is still undecided then is decided too."""
+    if not isinstance(problem, UndecidedError):
+        return
+    for value in problem.choices:
+        chosen = replace(choices, **{problem.option: value})  # type: ignore[arg-type]
+        try:
+            NormalisedRecording(path, open_source(path, chosen), chosen)
+        except UndecidedError as further:
+            if further.option != problem.option:
+                yield from _decided(path, chosen, further)
+        except (RecordingError, UnknownModelError):
+            continue
+        else:
+            yield chosen
 
 
 def publish_line(path: Path, choices: Choices) -> str:

@@ -68,7 +68,7 @@ class LeRobot:
     def _signal(self, feature: Feature, table: Columns) -> Signal:
         role: Role = _ROLES.get(feature.name, "channel")
         declared = role != "channel" and self._meta.robot_type in MODELS
-        unit = RADIANS[role] if declared else UNDECLARED
+        unit = RADIANS[role] if declared else feature.unit
         values = table.matrix(feature.name, feature.width)
         return Signal(role, feature.name, unit, feature.elements, values, hand_unit="1" if declared else UNDECLARED)
 

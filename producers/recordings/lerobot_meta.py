@@ -33,11 +33,12 @@ class EpisodeRows:
 
 @dataclass(frozen=True, slots=True)
 class Feature:
-    """A column of numbers: one name a value, () where nobody names them."""
+    """A column of numbers: one name a value, () where nobody names them; ``unit`` empty where nobody declares it."""
 
     name: str
     width: int
     elements: tuple[str, ...]
+    unit: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,9 +94,15 @@ def _features(folder: Path, features: Mapping[str, Any]) -> Iterator[Feature]:
         feature = features[name]
         names, shape = _flat(feature.get("names")), feature.get("shape", [])
         if name in (STATE, ACTION):
-            yield Feature(name, len(names) or int(shape[0]), names)
+            yield Feature(name, len(names) or int(shape[0]), names, _unit(feature))
         elif name not in COUNTERS and feature.get("dtype") in ("float32", "float64") and len(shape) == 1:
             yield Feature(name, int(shape[0]), names if len(names) == shape[0] else ())
+
+
+def _unit(feature: Mapping[str, Any]) -> str:
+    """The unit, rad or deg, where a converter wrote it down: LeRobot itself has no field for it."""
+    units = set(_flat(feature.get("unit") or feature.get("units")))
+    return units.pop() if units in ({"rad"}, {"deg"}) else ""
 
 
 def _episodes_v21(folder: Path, info: Mapping[str, Any]) -> Iterator[EpisodeRows]:

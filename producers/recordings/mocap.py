@@ -92,7 +92,7 @@ def _amc(path: Path, choices: Choices) -> Take:
     columns = [_Column(bone, axis) for bone, axes in turning.items() for axis in axes]
     table = np.array(rows, np.float64)
     degrees = ":DEGREES" in flags or (skeleton is not None and skeleton.degrees)
-    unit = "deg" if degrees else "rad" if ":RADIANS" in flags else choices.unit or UNDECLARED
+    unit = "deg" if degrees else "rad" if ":RADIANS" in flags else UNDECLARED
     rotations = [c for c, column in enumerate(columns) if column.channel.lower().startswith("r") or not skeleton]
     names = tuple(f"{columns[c].joint}.{columns[c].channel}" for c in rotations)
     moving = [c for c in range(len(columns)) if c not in rotations]

@@ -2,22 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Final
 
 import numpy as np
 
 from kinestream.producers.recordings.calibration import beyond, calibrate, read_calibration
-from kinestream.producers.recordings.identify import Guess, canonical, strange
+from kinestream.producers.recordings.identify import PROVISIONAL, Guess, canonical, strange
 from kinestream.producers.recordings.take import DEGREES, RADIANS, UNDECLARED, Choices, Role, Signal, Values
-from kinestream.schemas.errors import RecordingError
-from kinestream.schemas.frames import Float32
+from kinestream.producers.recordings.units import Beside, settle
+from kinestream.schemas.errors import RecordingError, UndecidedError
+from kinestream.schemas.frames import Float32, Int64
 from kinestream.schemas.layout import JOINT_CHANNELS, RESERVED, Channel
-
-#: A turn and a half: no joint of a robot is beyond it in radians unless it is a wheel, many are within it in degrees.
-_RADIANS_WITHIN: Final = 3 * np.pi
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -30,22 +27,30 @@ class Normalised:
     further: dict[str, Float32]
     conversions: tuple[str, ...]
     oddities: tuple[str, ...]
+    #: of each signal nobody declares a unit of: rad, deg or own, and why
+    units: Mapping[str, tuple[str, str]] = field(default_factory=dict)
 
 
 class Normaliser:
     """Puts the signals of one take into the form of one robot; raises :class:`RecordingError` with the choices."""
 
-    def __init__(self, where: object, guess: Guess, choices: Choices) -> None:
+    def __init__(
+        self, where: object, guess: Guess, choices: Choices, first: Mapping[str, tuple[str, str]] | None = None
+    ) -> None:
+        """``first``: ``units`` of the recording's first take, for one recording has one unit."""
         self._where, self._guess, self._choices = where, guess, choices
+        self._first, self._units = first or {}, dict[str, tuple[str, str]]()
         self._told: list[str] = []
         self._odd: list[str] = []
+        self._t_ns: Int64 | None = None
         self._joints: tuple[str, ...] = ()
         self._signals: dict[str, Float32] = {}
         self._channels: list[Channel] = []
         self._further: dict[str, Float32] = {}
 
-    def apply(self, signals: Sequence[Signal]) -> Normalised:
-        """All signals of a take, once."""
+    def apply(self, signals: Sequence[Signal], t_ns: Int64 | None = None) -> Normalised:
+        """All signals of a take, once; ``t_ns`` (n,) are its stamps, where they are known."""
+        self._t_ns = t_ns
         ordered = sorted(self._calibrated(signals), key=lambda s: ("channel", *JOINT_CHANNELS).index(s.role) or 9)
         for signal in ordered:
             self._take(signal)
@@ -57,6 +62,7 @@ class Normaliser:
             self._further,
             tuple(dict.fromkeys(self._told)),
             tuple(dict.fromkeys(self._odd)),
+            self._units,
         )
 
     def _calibrated(self, signals: Sequence[Signal]) -> list[Signal]:
@@ -82,8 +88,8 @@ class Normaliser:
         if signal.role == "channel":
             self._keep(signal)
             return
-        signal = self._in_radians(self._named(signal))
-        if signal.unit != RADIANS[signal.role]:
+        signal = self._settled(self._named(signal))
+        if signal.unit != RADIANS[signal.role] or signal.role in self._signals:  # a second arm of unnamed columns
             self._keep(signal)
         else:
             self._place(signal)
@@ -102,35 +108,19 @@ class Normaliser:
         self._told.append(f"{signal.name}: its columns are named by --joints, in order")
         return replace(signal, elements=chosen)
 
-    def _in_radians(self, signal: Signal) -> Signal:
-        """Degrees to radians where declared; an undeclared unit is radians only where nothing speaks against it."""
-        target = RADIANS[signal.role]
-        unit = signal.unit or self._declared_unit(signal)
-        if unit == DEGREES.get(signal.role, "none"):
-            self._told.append(f"{signal.name}: degrees to radians, float64 value * pi / 180 rounded to float32")
-            return replace(signal, unit=target, values=signal.values.astype(np.float64) * (np.pi / 180))
-        if unit != UNDECLARED or signal.role == "effort":
-            return replace(signal, unit=unit or target)
-        return self._undeclared(signal)
-
-    def _declared_unit(self, signal: Signal) -> str:
-        chosen = {"rad": RADIANS, "deg": DEGREES}.get(self._choices.unit)
-        return chosen.get(signal.role, "") if chosen else ""
-
-    def _undeclared(self, signal: Signal) -> Signal:
-        largest = _largest(signal.values) if signal.role in ("position", "command") else 0.0
-        if largest > _RADIANS_WITHIN:
-            self._odd.append(
-                f"{signal.name} reaches {largest:.1f} in a unit nobody declares, too far for radians: kept as a named"
-                " channel; if it is degrees, say --unit deg, if it is the robot's own unit, give --calibration FILE"
-            )
-            return signal
-        if not signal.elements and self._guess.model is None:
-            return signal
-        if signal.role == "velocity" and "position" not in self._signals:
-            return signal
-        self._odd.append(f"the unit of {signal.name} is not declared; its values fit radians and are taken as such")
-        return replace(signal, unit=RADIANS[signal.role])
+    def _settled(self, signal: Signal) -> Signal:
+        """With its unit known; raises where it could be two."""
+        position = self._signals.get("position")
+        beside = Beside(self._guess.model, self._choices.unit, self._joints, position, self._t_ns, self._first)
+        try:
+            done = settle(self._where, signal, beside)
+        except UndecidedError:
+            self._check_names(signal, {})  # a robot that is another one is told before its unit is asked for
+            raise
+        self._told += done.told
+        self._odd += done.odd
+        self._units |= {signal.name: done.unit} if done.unit[0] else {}
+        return done.signal
 
     def _place(self, signal: Signal) -> None:
         """Columns of the model's joints to their place; those of hands to channels of their own."""
@@ -169,12 +159,7 @@ class Normaliser:
     def _begin(self, signal: Signal, columns: dict[str, int]) -> None:
         """The joints of the episode are those of its first signal: the position, where that is measured."""
         elements, model = self._elements(signal), self._guess.model
-        foreign = strange(model, elements) if model else ()
-        if len(set(elements)) != len(elements) or (model and (foreign or not columns)):
-            raise RecordingError(
-                f"{self._where}: {', '.join(foreign or elements)} are no joints of {self._guess.model_id};"
-                " name the robot's model with --model"
-            )
+        self._check_names(signal, columns)
         self._joints = tuple(columns)
         if model is None and len({name.rstrip("0123456789") for name in elements}) == 1 < len(elements):
             self._odd.append(f"the joints are only numbered ({elements[0]} to {elements[-1]})")
@@ -182,6 +167,21 @@ class Normaliser:
         self._told += [f"names: {', '.join(renamed)}"] if renamed else []
         if list(columns.values()) != sorted(columns.values()):
             self._told.append(f"{signal.name}: columns put in the order of {self._guess.model_id}")
+
+    def _check_names(self, signal: Signal, columns: dict[str, int]) -> None:
+        """Raises for a name that occurs twice, and for names the robot's model has not."""
+        elements, model = self._elements(signal), self._guess.model
+        if twice := sorted({name for name in elements if elements.count(name) > 1}):
+            raise RecordingError(
+                f"{self._where}: {signal.name} names {', '.join(twice)} more than once; name each once"
+            )
+        foreign = strange(model, elements) if model else ()
+        if foreign or (model and not (columns or self._columns(signal))):
+            raise RecordingError(
+                f"{self._where}: {', '.join(foreign or elements)} are no joints of {self._guess.model_id};"
+                " --model takes another model's id, a FILE.json that describes the robot (docs/robots.md), or"
+                f" {PROVISIONAL}NAME for one nobody has described"
+            )
 
     def _keep_part(self, signal: Signal, columns: dict[str, int]) -> None:
         """Joints that are not all those of the episode: a channel that names them, for no value is invented."""
@@ -227,11 +227,6 @@ class Normaliser:
     def _check(self) -> None:
         if not self._signals and not self._channels:
             raise RecordingError(f"{self._where} measures nothing a frame could hold; it is no recording of motion")
-
-
-def _largest(values: Values) -> float:
-    finite = np.abs(values[np.isfinite(values)])
-    return float(finite.max()) if finite.size else 0.0
 
 
 def joint_names(signals: Sequence[Signal]) -> tuple[str, ...]:

@@ -9,7 +9,7 @@ from kinestream.producers.recordings.calibration import read_calibration
 from kinestream.producers.recordings.clocks import between, stamp_oddities, usual_rate
 from kinestream.producers.recordings.damaged import read_or_refused
 from kinestream.producers.recordings.identify import Guess, declared_model, identify, named
-from kinestream.producers.recordings.normalise import Normaliser, joint_names
+from kinestream.producers.recordings.normalise import Normalised, Normaliser, joint_names
 from kinestream.producers.recordings.recording import RecordedEpisode
 from kinestream.producers.recordings.take import Choices, Divisible, Source, Take
 from kinestream.schemas.errors import RecordingError
@@ -41,9 +41,10 @@ class NormalisedRecording:
         self.missing = tuple(i for i in source.declared if i not in there)
         self._calibration_id = read_calibration(Path(choices.calibration)).id if choices.calibration else ""
         self.guess = guess_of(path, source, choices).certain(_said(path, source))
+        self._units: dict[str, tuple[str, str]] = {}
         first = next(self._takes(), None)
         if first is not None:  # what cannot be brought into the form is refused before anything is sent
-            self._episode(first)
+            self._units = dict(self._normalised(first).units)
 
     def __iter__(self) -> Iterator[RecordedEpisode]:
         """The episodes present, in order; raises :class:`RecordingError` at one that cannot be read."""
@@ -71,9 +72,13 @@ class NormalisedRecording:
                 return
             yield take
 
+    def _normalised(self, take: Take) -> Normalised:
+        normaliser = Normaliser(self._path, self.guess, self._choices, self._units)
+        return normaliser.apply(take.signals, take.clocks[0].t_ns)
+
     def _episode(self, take: Take) -> RecordedEpisode:
-        done = Normaliser(self._path, self.guess, self._choices).apply(take.signals)
         clock = take.clocks[0]
+        done = self._normalised(take)
         apart = [between(clock.t_ns, c.t_ns, c.name, clock.name) for c in take.clocks[1:] if c.absolute]
         rate = take.rate_hz or usual_rate(clock)
         usual = [f"nominal rate {rate:g} Hz: of the median period, nobody declares one"] if rate != take.rate_hz else []

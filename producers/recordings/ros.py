@@ -12,7 +12,7 @@ import numpy as np
 
 from kinestream.producers.recordings.columns import library
 from kinestream.producers.recordings.take import RADIANS, Choices, Clock, Hint, Role, Signal, Take, Values
-from kinestream.schemas.errors import RecordingError
+from kinestream.schemas.errors import RecordingError, UndecidedError
 from kinestream.schemas.frames import Int64
 
 JOINT_STATE: Final = "sensor_msgs/msg/JointState"
@@ -173,9 +173,11 @@ def _state_of(path: Path, topics: list[JointTopic], others: Sequence[str], chose
     if len(states) == 1 and states[0].rows:
         return states[0]
     if len(states) > 1:
-        raise RecordingError(
+        raise UndecidedError(
             f"{path} has {len(states)} topics of joint states; choose one with --topic"
-            f" {' or --topic '.join(t.topic for t in states)}"
+            f" {' or --topic '.join(t.topic for t in states)}",
+            "topic",
+            tuple(t.topic for t in states),
         )
     found = ", ".join([t.topic for t in topics] + list(others)[:6]) or "nothing"
     raise RecordingError(

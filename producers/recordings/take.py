@@ -18,6 +18,8 @@ RADIANS: Final = {"position": "rad", "velocity": "rad/s", "effort": "Nm", "comma
 DEGREES: Final = {"position": "deg", "velocity": "deg/s", "command": "deg"}
 #: The source does not say it.
 UNDECLARED: Final = ""
+#: Said of joints whose values are in the robot's own unit: they stay a channel.
+OWN: Final = "own"
 
 Values = npt.NDArray[np.float32] | npt.NDArray[np.float64]
 
@@ -87,7 +89,7 @@ class Choices:
     joints: tuple[str, ...] = ()
     #: frames a second where the source holds no time
     rate_hz: float = 0.0
-    #: unit of joint positions where the source declares none: rad or deg
+    #: unit of joint positions where the source declares none: rad, deg or own
     unit: str = ""
     #: the topic that holds the state, where there are several
     topic: str = ""

@@ -57,10 +57,10 @@ REAL = {
         Choices("therobotstudio-so-100"), ("12 stalls: two frames lie 18 to 394 ms apart", "in a unit nobody declares")
     ),
     "ur10-real-teleop-csv/run_20260514_203014_data.csv": Real(
-        odd=(UR10_PERIOD, "unit of joint_position is not", "unit of joint_velocity is not", "only numbered (q0 to q5)")
+        Choices(unit="rad"), (UR10_PERIOD, "only numbered (q0 to q5)")
     ),
     "g1-mimic-csv/G1_Take_102.bvh_60hz.csv": Real(
-        Choices(G1, ("model",), 60), ("no names and no time in the file", COMPUTED, "unit of joints is not declared")
+        Choices(G1, ("model",), 60, "rad"), ("no names and no time in the file", COMPUTED)
     ),
     "g1-mimic-npz/G1_Take_102.bvh_60hz.npz": Real(
         Choices(G1), ("the file's name says 60 Hz, its fps 50", "names neither joints nor bodies", COMPUTED)
@@ -75,6 +75,7 @@ ELSEWHERE = {
 }
 #: What is refused as it is -> the sentence; those of REAL are refused only until a person names the robot.
 REFUSED = {
+    "ur10-real-teleop-csv/run_20260514_203014_data.csv": "nobody declares the unit of joint_position",
     "ur10-real-teleop-csv/run_20260514_203014_events.csv": "names no joint's position, velocity or command",
     MCAP.format(8): "6 of 7 joints are named as those of 3 models; name the robot with --model arx-r5a or --model",
     MCAP.format(14): "3 of 3 joints are named as those of 3 models; name the robot with --model arx-r5a or --model",

@@ -234,7 +234,7 @@ FORMATS: dict[str, tuple[Callable[[Path], Path], Choices]] = {
     "act": (act, Choices()),
     "robomimic": (robomimic, Choices()),
     "dm_control": (dm_control, Choices()),
-    "csv": (csv, Choices()),
+    "csv": (csv, Choices(unit="rad")),
     "npz": (npz, Choices()),
     "amp": (amp, Choices()),
     "bvh": (bvh, Choices()),

@@ -21,6 +21,7 @@ def test_every_format_says_what_it_holds_and_how_to_publish_it(name, tmp_path):
     path = write(tmp_path)
     options = ["--model", choices.model] if choices.model else []
     options += ["--rate", str(choices.rate_hz)] if choices.rate_hz else []
+    options += ["--unit", choices.unit] if choices.unit else []
     code, out, err = run(path, *options, "--json")
     assert (code, err) == (0, "")
     found = json.loads(out)

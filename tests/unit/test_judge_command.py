@@ -141,6 +141,7 @@ def test_every_format_the_project_reads_is_judged(name, tmp_path):
     write, choices = FORMATS[name]
     options = ["--model", choices.model] if choices.model else []
     options += ["--rate", str(choices.rate_hz)] if choices.rate_hz else []
+    options += ["--unit", choices.unit] if choices.unit else []
     code, out, err = run(write(tmp_path), *options, "--json")
     assert (code, err) == (1, "")  # a few frames are too short a take
     document = json.loads(out)

@@ -6,7 +6,7 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 
-from kinestream.producers.recordings import open_recording
+from kinestream.producers.recordings import Choices, open_recording
 from kinestream.schemas.errors import RecordingError, UnknownModelError
 from kinestream.schemas.layout import Layout
 from kinestream.schemas.models import load_model
@@ -123,7 +123,8 @@ def test_another_model_can_be_named(data_set):
     change_info(data_set, robot_type="somebody's G1")
     with pytest.raises(RecordingError, match=r"robot type \"somebody's G1\".*--model"):
         open_recording(data_set)
-    assert next(iter(open_recording(data_set, "unitree-g1-23-dof"))).model_id == "unitree-g1-23-dof"
+    said = Choices("unitree-g1-23-dof", unit="rad")
+    assert next(iter(open_recording(data_set, choices=said))).model_id == "unitree-g1-23-dof"
     with pytest.raises(UnknownModelError, match="near it"):
         open_recording(data_set, "unitree-g1")
     with pytest.raises(RecordingError, match=r"kRightElbow, kLeftElbow are no joints of franka-panda"):

@@ -171,12 +171,12 @@ def test_a_csv_that_says_too_little_is_refused(text, told, tmp_path):
 
 def test_empty_cells_of_a_csv_are_nan_and_counted(tmp_path):
     (tmp_path / "x.csv").write_text("t,q0,q1,note\n0,,1,\n0.1,2,nan,odd\n0.2,,3,\n")
-    (episode,) = open_recording(tmp_path / "x.csv")
+    (episode,) = open_recording(tmp_path / "x.csv", choices=Choices(unit="rad"))
     assert np.array_equal(episode.position, np.float32([[np.nan, 1], [2, np.nan], [np.nan, 3]]), equal_nan=True)
     assert "3 cells are empty or nan (q0: 2, q1: 1): NaN there" in episode.oddities
     assert episode.left_out == ("note",)
     (tmp_path / "x.csv").write_text("1,2,3,0,0,.6,.8,.5\n1,2,3,,0,0,1,\n")
-    (episode,) = open_recording(tmp_path / "x.csv", choices=Choices("provisional:x", ("a",), 60))
+    (episode,) = open_recording(tmp_path / "x.csv", choices=Choices("provisional:x", ("a",), 60, "rad"))
     assert "2 cells are empty or nan (column 4: 1, column 8: 1): NaN there" in episode.oddities
 
 

@@ -90,7 +90,7 @@ def test_umi_keeps_its_end_effector_as_named_channels(recordings):
 def test_ur10_is_read_alike_from_csv_and_bag_and_its_true_period_is_told(recordings):
     path = recordings / "ur10-real-teleop-csv/run_20260514_203014_data.csv"
     table = np.genfromtxt(path, delimiter=",", names=True)
-    (from_csv,) = read(path)
+    (from_csv,) = read(path, unit="rad")
     (from_bag,) = read(recordings / "derived/ur10_203014_rosbag2_mcap", model="provisional:ur10")
     joints = np.stack([table[f"q{k}"] for k in range(6)], axis=1)
     assert np.array_equal(from_csv.position, float32(joints))
@@ -119,7 +119,7 @@ def test_so100_keeps_its_own_units_and_its_stalls_are_told(recordings):
 
 
 def test_g1_motion_is_read_alike_from_csv_and_npz_though_their_orders_differ(recordings):
-    from_csv = read(recordings / MIMIC["csv"], model=G1, joints=("model",), rate_hz=60)[0]
+    from_csv = read(recordings / MIMIC["csv"], model=G1, joints=("model",), rate_hz=60, unit="rad")[0]
     from_npz = read(recordings / MIMIC["npz"], model=G1)[0]
     table = np.loadtxt(recordings / MIMIC["csv"], delimiter=",")
     assert from_csv.joints == from_npz.joints == load_model(G1).joint_names
