@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Final
 
 import numpy as np
 
@@ -14,6 +16,9 @@ from kinestream.schemas.models import Models, RobotModel, find_model, load_model
 from kinestream.schemas.registry import Registry
 from kinestream.schemas.settings import Settings
 
+#: Metrics that a take of a described robot has and one of a provisional robot lacks -> the channel they also need.
+NEEDS_LIMITS: Final = {"I2": "", "I3": "", "I4": "velocity", "I5": "effort", "I5.saturated": "effort",
+                       "I6": "command", "I8": "", "I9": ""}  # fmt: skip
 #: How a file that describes a robot ends.
 _URDF_OR_MJCF = (".urdf", ".xml", ".mjcf", ".xacro")
 _ANSWER_S = 5.0
@@ -32,10 +37,12 @@ class KnownModel:
     joints: int
     joint_names: tuple[str, ...]
     known: dict[str, int] = field(default_factory=dict)
-    #: of a provisional model: robots that sent it, their episodes, and what the newest was not judged by
+    #: of a provisional model: robots that sent it, their episodes, and what the newest was not judged by ...
     robots: int = 0
     episodes: int = 0
     not_evaluated: tuple[str, ...] = ()
+    #: ... because nobody knows its limits; the rest has other reasons, and a description would change nothing
+    lack_limits: tuple[str, ...] = ()
 
 
 def known_models(*, offline: bool = False) -> tuple[list[KnownModel], list[str]]:
@@ -95,6 +102,12 @@ def provisional_named(model_id: str) -> KnownModel | None:
         return None
 
 
+def lack_limits(not_evaluated: Sequence[str], channels: Sequence[str]) -> tuple[str, ...]:
+    """Those metrics of a take of a robot nobody described that its description would have judged."""
+    measured = {"", *channels}
+    return tuple(metric for metric in not_evaluated if NEEDS_LIMITS.get(metric, "none") in measured)
+
+
 def _provisional(known: tuple[str, ...]) -> list[KnownModel]:
     from kinestream.streams.archive import Archive
 
@@ -116,6 +129,7 @@ def _provisional(known: tuple[str, ...]) -> list[KnownModel]:
             robots=row["robots"],
             episodes=row["episodes"],
             not_evaluated=tuple(row["not_evaluated"]),
+            lack_limits=lack_limits(row["not_evaluated"], row["channels"]),
         )
         for row in rows
         if find_model(row["model_id"]) is None

@@ -275,13 +275,14 @@ class Archive:
 
     def unknown_models(self, known: Sequence[str]) -> list[JsonDict]:
         """Models of closed episodes that are not among ``known``, by id: ``robots``, ``episodes`` (numbers), and of
-        the newest episode ``joints`` and ``not_evaluated`` (metrics).
+        the newest episode ``joints``, ``channels`` and ``not_evaluated`` (metrics).
         """
         sql = (
             "SELECT model_id, uniq(robot_id) AS robots, uniq(episode_id) AS episodes, argMax(joints, started_at) AS"
-            " joints, argMax(arrayFilter((id, joint, flag) -> joint = '' AND flag = 'NOT_EVALUATED', metric_ids,"
-            " metric_joints, metric_flags), started_at) AS not_evaluated FROM (SELECT model_id, robot_id, episode_id,"
-            " joints, metric_ids, metric_joints, metric_flags, started_at FROM episodes WHERE model_id NOT IN"
+            " joints, argMax(channel_names, started_at) AS channels, argMax(arrayFilter((id, joint, flag) -> joint = ''"
+            " AND flag = 'NOT_EVALUATED', metric_ids, metric_joints, metric_flags), started_at) AS not_evaluated FROM"
+            " (SELECT model_id, robot_id, episode_id, joints, channel_names, metric_ids, metric_joints, metric_flags,"
+            " started_at FROM episodes WHERE model_id NOT IN"
             " {known:Array(String)}) GROUP BY model_id ORDER BY model_id"
         )
         return [plain(row) for row in self._ask(sql, known=list(known))]

@@ -48,6 +48,10 @@ def list_models(
         emit_json(found)
         return
     table(_COLUMNS, [_cells(one) for one in found])
+    for one in found:
+        if one.state == "provisional":
+            say("")
+            _say(*_told_provisional(one))
     counts = {state: sum(one.state == state for one in found) for state in ("described", "registered", "provisional")}
     say("\n" + ", ".join(f"{count} {state}" for state, count in counts.items()))
     if counts["provisional"]:
@@ -59,7 +63,7 @@ def show(
     as_json: AsJson = False,
 ) -> None:
     """Show a model: its joints in order, their limits, other names of them, where it was read."""
-    from kinestream.deploy.cli.output import emit_json, say, table
+    from kinestream.deploy.cli.output import emit_json, table
     from kinestream.deploy.robot_models import model_named, provisional_named
     from kinestream.schemas.errors import UnknownModelError
     from kinestream.schemas.model_files import content_of
@@ -70,19 +74,23 @@ def show(
         one = provisional_named(model)
         if one is None:
             raise
-        emit_json(one) if as_json else say(_told_provisional(one))
+        if as_json:
+            emit_json(one)
+            return
+        _say(*_told_provisional(one), *_told_joints(one))
         return
     if as_json:
         emit_json({"version": found.version, **content_of(found)})
         return
-    say(f"{found.version}: {found.maker} {found.model}, {found.category}, {len(found.joint_names)} joints driven")
+    _say(f"{found.version}: {found.maker} {found.model}, {found.category}, {len(found.joint_names)} joints driven")
     source = found.source
-    say(f"read from {source.repo} {source.commit} {source.path} ({source.licence})")
-    table(("joint", "type", "unit", "lower", "upper", "velocity", "effort", "follows"), _rows(found))
+    _say(f"read from {source.repo} {source.commit} {source.path} ({source.licence})")
+    table(("joint", "type", "lower", "upper", "velocity", "effort", "follows"), _rows(found))
+    _say("in rad, rad/s and Nm; prismatic joints in m, m/s and N; - = unknown")
+    _say(*_unknown(found))
     for dialect in found.dialects:
-        say(f"also called, by {dialect.name}: {', '.join(f'{name} = {own}' for name, own in dialect.joints.items())}")
-    for note in found.notes:
-        say(f"note: {note}")
+        _say(f"also called, by {dialect.name}: {', '.join(f'{name} = {own}' for name, own in dialect.joints.items())}")
+    _say(*(f"note: {note}" for note in found.notes))
 
 
 def import_file(
@@ -170,29 +178,65 @@ def register_file(
         say(f"it stands over what this version describes ({shipped.version})")
 
 
-_COLUMNS = ("model", "maker", "state", "joints", "position", "velocity", "effort", "robots", "episodes", "not judged")
+_COLUMNS = ("model", "state", "joints", "limits", "velocity", "effort")
+#: Columns of a terminal that every line fits.
+_WIDTH = 100
 
 
 def _cells(one: KnownModel) -> tuple[str, ...]:
     known = [f"{one.known[limit]}/{one.joints}" if one.known else "-" for limit in ("position", "velocity", "effort")]
-    seen = [str(one.robots or "-"), str(one.episodes or "-")]
-    return (one.model_id, one.maker, one.state, str(one.joints), *known, *seen, ", ".join(one.not_evaluated) or "-")
+    return (one.model_id, one.state, str(one.joints), *known)
+
+
+def _say(*lines: str) -> None:
+    """Each line on as many of the terminal's as it needs."""
+    from textwrap import wrap
+
+    from kinestream.deploy.cli.output import say
+
+    for line in lines:
+        for part in wrap(line, _WIDTH, subsequent_indent="  ", break_long_words=False, break_on_hyphens=False):
+            say(part)
+
+
+def _unknown(model: RobotModel) -> list[str]:
+    """Which limits nobody knows, and what is not judged for lack of them; joints that turn without end need none."""
+    driven = [joint for joint in model.joints if not joint.mimic]
+    ranged = [joint for joint in driven if joint.type != "continuous"]
+    lacking = {
+        "position limits": ("I3, I6", [j.name for j in ranged if None in (j.lower, j.upper)]),
+        "velocity limits": ("I4", [j.name for j in driven if j.velocity is None]),
+        "effort limits": ("I5", [j.name for j in driven if j.effort is None]),
+    }
+    return [
+        f"not judged for lack of {what}: {metrics} of"
+        f" {'every joint' if len(names) == len(driven) else ', '.join(names)}"
+        for what, (metrics, names) in lacking.items()
+        if names
+    ]
 
 
 def _rows(model: RobotModel) -> list[tuple[str, ...]]:
     return [
-        (j.name, j.type, j.unit, *(_text(x) for x in (j.lower, j.upper, j.velocity, j.effort)), j.mimic or "-")
+        (j.name, j.type, *(_text(x) for x in (j.lower, j.upper, j.velocity, j.effort)), j.mimic or "-")
         for j in model.joints
     ]
 
 
-def _told_provisional(one: KnownModel) -> str:
-    return (
-        f"{one.model_id}: provisional, nobody has described it; {one.robots} robots sent {one.episodes} episodes\n"
-        f"joints {', '.join(one.joint_names)}\n"
-        f"not judged in its newest episode: {', '.join(one.not_evaluated) or 'nothing'}\n"
-        "describe it: `kinestream robots import FILE.urdf`, review, `kinestream robots register FILE`"
-    )
+def _told_provisional(one: KnownModel) -> list[str]:
+    other = [metric for metric in one.not_evaluated if metric not in one.lack_limits]
+    return [
+        f"{one.model_id}: provisional, nobody has described it; {one.robots} robots sent {one.episodes} episodes",
+        f"  not judged for lack of limits, in its newest episode: {', '.join(one.lack_limits) or 'nothing'}",
+        f"  not judged for other reasons, which a description would not change: {', '.join(other) or 'nothing'}",
+    ]
+
+
+def _told_joints(one: KnownModel) -> list[str]:
+    return [
+        f"joints {', '.join(one.joint_names)}",
+        "describe it: `kinestream robots import FILE.urdf`, review, `kinestream robots register FILE`",
+    ]
 
 
 def _text(value: Any) -> str:

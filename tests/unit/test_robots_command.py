@@ -1,11 +1,16 @@
 """The commands ``kinestream robots``: what a person sees, what a program reads, and one line for every mistake."""
 
 import json
+from dataclasses import replace
 
+import numpy as np
 import pytest
 from typer.testing import CliRunner
 
 from kinestream.deploy.cli import application
+from kinestream.deploy.judging.judged import judge_recorded
+from kinestream.deploy.robot_models import KnownModel, lack_limits
+from kinestream.producers.recordings import RecordedEpisode
 from kinestream.schemas.model_files import content_of, read_model
 from kinestream.schemas.models import load_model, model_ids
 from tests.unit.test_descriptions import BOMB, MJCF, URDF
@@ -32,7 +37,52 @@ def test_every_described_model_is_listed_with_how_many_limits_are_known(robots):
     h1 = next(one for one in found if one["model_id"] == "unitree-h1-2")
     assert (h1["joints"], h1["known"]) == (27, {"position": 27, "velocity": 0, "effort": 0})
     code, out, _ = robots("list", "--offline", "--maker", "franka")
-    assert (code, out.count("Franka")) == (0, 2)
+    assert (code, [line.split()[0] for line in out.splitlines()[1:3]]) == (0, ["franka-fr3", "franka-panda"])
+
+
+def test_everything_is_readable_at_100_columns(robots):
+    assert max(map(len, robots("list", "--offline")[1].splitlines())) <= 100
+    for part in ("realman", "robonaut", "xr-teleoperate", "tiago-single", "atlas", "icublisboa"):
+        (model_id,) = (model for model in model_ids() if part in model)
+        assert max(map(len, robots("show", model_id)[1].splitlines())) <= 100, model_id
+
+
+def test_a_model_says_what_is_not_judged_for_lack_of_limits(robots):
+    out = robots("show", "unitree-h1-2")[1]
+    assert "not judged for lack of velocity limits: I4 of every joint\n" in out
+    assert "lack of position limits" not in out
+    out = robots("show", "ihmc-alex-nub-hands")[1]
+    assert "not judged for lack of velocity limits: I4 of RightShoulderPitch" in out
+    assert "not judged" not in robots("show", "franka-fr3")[1]
+
+
+def test_a_provisional_model_tells_what_a_description_would_judge_from_what_has_other_reasons(robots, monkeypatch):
+    one = KnownModel("lab-arm", "", "", "", "", "provisional", 2, ("a", "b"), {}, 1, 3, ("D1", "I3", "I5"), ("I3",))
+    monkeypatch.setattr("kinestream.deploy.robot_models._provisional", lambda known: [one])
+    for words in (("list",), ("show", "lab-arm")):
+        out = robots(*words)[1]
+        assert "lab-arm: provisional, nobody has described it; 1 robots sent 3 episodes\n" in out
+        assert "not judged for lack of limits, in its newest episode: I3\n" in out
+        assert "not judged for other reasons, which a description would not change: D1, I5\n" in out
+    assert "joints a, b" in out
+
+
+@pytest.mark.parametrize("measured", [("position",), ("position", "velocity", "effort", "command")])
+def test_what_lacks_limits_is_what_a_description_would_have_judged(measured):
+    """The judge itself: one take of a described model, and the same of a model nobody knows."""
+    rng, model = np.random.default_rng(1), load_model("franka-fr3")
+    q = np.cumsum(rng.normal(0, 1e-3, (400, 7)), axis=0).astype(np.float32) + ((model.lower + model.upper) / 2)
+    signals = dict.fromkeys(measured, q.astype(np.float32))
+    t_ns = np.arange(400, dtype=np.int64) * 10_000_000
+    take = RecordedEpisode("x", model.model_id, model.joint_names, (), 100.0, t_ns, 1, False, **signals)
+
+    def not_evaluated(take):
+        rows = judge_recorded(take).judgement.metrics
+        return [row.id for row in rows if not row.joint and row.flag == "NOT_EVALUATED"]
+
+    unknown = not_evaluated(replace(take, model_id="nobody-knows"))
+    by_description = set(unknown) - set(not_evaluated(take))
+    assert set(lack_limits(unknown, measured)) == by_description != set()
 
 
 def test_where_nothing_runs_the_list_says_what_it_cannot_show(robots):
