@@ -27,7 +27,9 @@ def fleet(
     faults: Annotated[
         str, typer.Option(metavar="PLAN", help="none, all, shown, or names (nan,spike); :0.1 = a tenth of the takes.")
     ] = "none",
-    seed: Annotated[int, typer.Option(min=0, help="Fixes motions, pauses and faults.")] = 1,
+    seed: Annotated[
+        int | None, typer.Option(min=0, help="The takes of an earlier run again, frame by frame (another each run).")
+    ] = None,
     model: Annotated[list[str] | None, typer.Option(help="Robot model, repeatable (eight of them).")] = None,
     truth: Annotated[str, typer.Option(metavar="FILE", help="Takes and faults as JSON lines; - is the screen.")] = "",
     spool: Annotated[str, typer.Option(metavar="FOLDER", help="Spools of the robots (none: in memory).")] = "",
@@ -35,12 +37,12 @@ def fleet(
 ) -> None:
     """Simulated robots of many models at work, for the broker that is running; exit code 1 when it did not take all."""
     import threading
-    from dataclasses import asdict, replace
+    from dataclasses import replace
 
     from kinestream.deploy.cli.output import emit_json, working
     from kinestream.deploy.cli.publish import broker_for
     from kinestream.producers.fleet.faults import FaultPlan
-    from kinestream.producers.fleet.floor import MODELS, Floor
+    from kinestream.producers.fleet.floor import MODELS, Floor, fresh_seed, repeats
     from kinestream.producers.fleet.report import Report
     from kinestream.producers.fleet.running import run, stopped_by_signals
     from kinestream.schemas.errors import SettingError
@@ -49,17 +51,20 @@ def fleet(
     if as_json and truth == "-":
         raise SettingError("--json and --truth - both go to the screen: name a file for the truth")
     settings = Settings.from_env()
+    seed, notes = (fresh_seed(), []) if seed is None else (seed, [repeats(seed)])
     floor = Floor(robots, rate_hz=rate, seed=seed, plan=FaultPlan.parse(faults), models=model or MODELS)
     settings = replace(settings, kafka=broker_for(settings))
     stop = threading.Event()
     with (
         _opened(truth) as out,
         stopped_by_signals(stop),
-        working(f"{robots} robots at work, takes begin for {seconds:g} s"),
+        working(f"{robots} robots at work, takes begin for {seconds:g} s") as progress,
     ):
+        for note in notes:
+            progress(note)
         done = run(floor, Report(out), settings, seconds, stop, spool=spool)
     if as_json:
-        emit_json({**asdict(done), "cpu_share": done.cpu_share, "rate_hz": rate, "seed": seed, "plan": faults})
+        emit_json({**done.document(), "rate_hz": rate, "plan": faults, "notes": notes})
     else:
         _tell(done, truth)
     if done.undelivered:
@@ -92,6 +97,15 @@ def _tell(done: Summary, truth: str) -> None:
     if done.faults:
         told = ", ".join(f"{count} {name}" for name, count in sorted(done.faults.items()))
         say(f"faults: {told}" + (f"; where and when: {truth}" if truth not in ("", "-") else ""))
-    say(f"{done.cpu_share:.0%} of one core over {done.seconds:.0f} s")
+    kept = done.kept
+    say(
+        f"while takes began: {kept.frames_per_s:,.0f} frames/s, {kept.cpu_share:.0%} of one core; within takes"
+        f" {kept.take_hz:g} frames/s a robot"
+    )
+    say(
+        f"{kept.missed_deadlines:,} of {kept.chunks:,} chunks after the robot's next one was due; late by"
+        f" {kept.late_ms.p50:g} ms (p50), {kept.late_ms.p99:g} ms (p99), {kept.late_ms.max:g} ms at most"
+    )
+    say(f"seed {done.seed}: the same takes again with --seed {done.seed}")
     for text in done.undelivered:
         say(f"not delivered: {text}")

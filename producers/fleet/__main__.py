@@ -11,7 +11,7 @@ from dataclasses import replace
 from typing import TextIO
 
 from kinestream.producers.fleet.faults import FaultPlan
-from kinestream.producers.fleet.floor import MODELS, Floor
+from kinestream.producers.fleet.floor import MODELS, Floor, fresh_seed
 from kinestream.producers.fleet.matrix import MatrixFloor
 from kinestream.producers.fleet.report import Report
 from kinestream.producers.fleet.running import FLUSH_S, run, stopped_by_signals
@@ -41,10 +41,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _floor(options: argparse.Namespace) -> Floor:
     models = options.models.split(",") if options.models else MODELS
+    seed = fresh_seed() if options.seed is None else options.seed
     if options.matrix:
-        return MatrixFloor(seed=options.seed, models=models, episodes=options.matrix)
+        return MatrixFloor(seed=seed, models=models, episodes=options.matrix)
     plan = FaultPlan.parse(options.faults)
-    return Floor(options.robots, rate_hz=options.rate, seed=options.seed, plan=plan, models=models)
+    return Floor(options.robots, rate_hz=options.rate, seed=seed, plan=plan, models=models)
 
 
 @contextlib.contextmanager
@@ -61,7 +62,7 @@ def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--robots", type=int, default=20, help="robots (20)")
     parser.add_argument("--seconds", type=float, default=30.0, help="seconds in which takes begin (30)")
     parser.add_argument("--rate", type=float, default=100.0, help="frames a second of each robot (100)")
-    parser.add_argument("--seed", type=int, default=1, help="fixes motions, pauses and faults (1)")
+    parser.add_argument("--seed", type=int, help="fixes motions, pauses and faults (another each run)")
     parser.add_argument("--faults", default="shown", help="which, and their share of the takes (shown:0.15)")
     parser.add_argument("--matrix", type=int, default=0, help="every fault in one and in all of so many takes (no)")
     parser.add_argument("--report", default="-", help="file of JSON lines (- is standard output)")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import secrets
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -30,6 +31,20 @@ TAKE = (4.0, 8.0)
 PAUSE = (0.5, 1.5)
 #: How far a robot's clock is from the hub's, s.
 CLOCK_OFF = 0.02
+
+
+def fresh_seed() -> int:
+    """One that no run had, as far as chance goes: its takes repeat nobody's."""
+    return secrets.randbelow(1_000_000_000)
+
+
+def repeats(seed: int) -> str:
+    """What a person who gave a seed has to know."""
+    return (
+        f"seed {seed} was given: these takes are, frame by frame, those of every run with it and the same robots, rate,"
+        " faults and models; a hub that has stored them rejects each as D1, an exact duplicate (without --seed every"
+        " run differs)"
+    )
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,6 +8,7 @@ from typing import TextIO
 
 from kinestream.producers.fleet.faults import KINDS, Fault
 from kinestream.producers.fleet.floor import Post
+from kinestream.producers.fleet.pace import Kept
 
 
 @dataclass(slots=True)
@@ -22,8 +23,11 @@ class Tally:
 
 @dataclass(frozen=True, slots=True)
 class Summary:
-    """A run's totals: ``faults`` by name, the process's CPU, a text for each robot the broker has not all of."""
+    """A run's totals: ``faults`` by name, the process's CPU, how the floor kept its time, a text for each robot the
+    broker has not all of. ``seconds`` and ``cpu_seconds`` are of the whole run, with robots made and ended.
+    """
 
+    seed: int
     robots: int
     models: int
     episodes: int
@@ -32,12 +36,13 @@ class Summary:
     faults: dict[str, int]
     seconds: float
     cpu_seconds: float
+    kept: Kept
     undelivered: list[str]
 
-    @property
-    def cpu_share(self) -> float:
-        """Of one core, over the whole run."""
-        return round(self.cpu_seconds / self.seconds, 3) if self.seconds > 0 else 0.0
+    def document(self) -> dict[str, object]:
+        """All of it, flat."""
+        facts = asdict(self)
+        return {**{name: facts[name] for name in facts if name != "kept"}, **facts["kept"]}
 
 
 class Report:
@@ -107,14 +112,22 @@ class Report:
         self.tally.frames += frames
 
     def summary(
-        self, *, robots: int, models: int, seconds: float, cpu_seconds: float, undelivered: list[str]
+        self,
+        *,
+        seed: int,
+        robots: int,
+        models: int,
+        seconds: float,
+        cpu_seconds: float,
+        kept: Kept,
+        undelivered: list[str],
     ) -> Summary:
         """The last line: totals, and what the broker did not take (one text a robot)."""
         told = Summary(
-            robots, models, **asdict(self.tally), seconds=round(seconds, 3), cpu_seconds=round(cpu_seconds, 3),
-            undelivered=undelivered,
+            seed, robots, models, **asdict(self.tally), seconds=round(seconds, 3), cpu_seconds=round(cpu_seconds, 3),
+            kept=kept, undelivered=undelivered,
         )  # fmt: skip
-        self._write("summary", **asdict(told))
+        self._write("summary", **told.document())
         return told
 
     def _write(self, event: str, **values: object) -> None:

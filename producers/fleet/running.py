@@ -11,6 +11,7 @@ from pathlib import Path
 
 from kinestream.producers.fleet.bad_line import SimulatedRobot
 from kinestream.producers.fleet.floor import Floor
+from kinestream.producers.fleet.pace import Pace
 from kinestream.producers.fleet.report import Report, Summary
 from kinestream.producers.fleet.shift import Station, work
 from kinestream.schemas.errors import DeliveryError, SpoolError
@@ -31,7 +32,7 @@ def run(
     flush_s: float = FLUSH_S,
 ) -> Summary:
     """Takes begin for ``seconds``, or until every robot did its own; ``stop`` aborts them. Then all is delivered."""
-    begun, cpu = time.monotonic(), time.process_time()
+    begun, cpu, pace = time.monotonic(), time.process_time(), Pace()
     robots: list[SimulatedRobot] = []
     undelivered: list[str] = []
     try:
@@ -46,15 +47,18 @@ def run(
                     settings=settings,
                 )
             )
-        stations = [Station(post, robot, floor, report) for post, robot in zip(floor.posts, robots, strict=True)]
-        work(stations, seconds, stop)
+        pairs = zip(floor.posts, robots, strict=True)
+        pace = Pace()
+        work([Station(post, robot, floor, report, pace) for post, robot in pairs], seconds, stop, pace)
     finally:
         undelivered = _close(robots, flush_s)
     return report.summary(
+        seed=floor.seed,
         robots=len(robots),
         models=len({post.model.model_id for post in floor.posts}),
         seconds=time.monotonic() - begun,
         cpu_seconds=time.process_time() - cpu,
+        kept=pace.kept(),
         undelivered=undelivered,
     )
 

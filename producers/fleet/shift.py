@@ -12,10 +12,14 @@ import numpy as np
 from kinestream.producers.episode import Episode
 from kinestream.producers.fleet.bad_line import SimulatedRobot
 from kinestream.producers.fleet.floor import Floor, Post
+from kinestream.producers.fleet.pace import Pace
 from kinestream.producers.fleet.report import Report
 from kinestream.schemas.frames import Int64
 
 _CHUNK = 10
+#: Shortest sleep, s: chunks that are due about the same time are handed over together, which costs less than
+#: waking for each of them.
+_TICK_S = 0.01
 #: What the network adds before a chunk is handed over: mean and most, s.
 _NETWORK_S, _NETWORK_MOST_S = 0.003, 0.04
 
@@ -23,8 +27,8 @@ _NETWORK_S, _NETWORK_MOST_S = 0.003, 0.04
 class Station:
     """One robot at work: a pause, then a take sent chunk by chunk when its last frame would have been measured."""
 
-    def __init__(self, post: Post, robot: SimulatedRobot, floor: Floor, report: Report) -> None:
-        self._post, self._robot, self._floor, self._report = post, robot, floor, report
+    def __init__(self, post: Post, robot: SimulatedRobot, floor: Floor, report: Report, pace: Pace) -> None:
+        self._post, self._robot, self._floor, self._report, self._pace = post, robot, floor, report, pace
         self._number = 0
         self._order = floor.order(post, 0)
         self._episode: Episode | None = None
@@ -72,8 +76,8 @@ class Station:
         self._faults, self._sent = [], 0
         return self._due()
 
-    def send(self) -> int:
-        """Hand over the chunk that is due; returns when the next one is, or the next take (see :attr:`at_rest`)."""
+    def send(self, due_ns: int) -> int:
+        """Hand over the chunk due at ``due_ns``; returns when the next one is, or the next take (:attr:`at_rest`)."""
         episode = self._episode
         if episode is None:
             raise RuntimeError("send() between takes: begin() comes first")
@@ -91,7 +95,12 @@ class Station:
             self._faults.append(self._report.fault(episode.id, self._post.robot_id, fault, sent_ns))
         self._sent = self._cuts.pop(0)
         if self._cuts:
-            return self._due()
+            next_ns = self._due()
+            self._pace.handed(part.stop - part.start, due_ns, next_ns)
+            return next_ns
+        period_ns = int(1e9 / self._floor.rate_hz)
+        self._pace.handed(part.stop - part.start, due_ns, due_ns + _CHUNK * period_ns)
+        self._pace.took(part.stop, self._begun_ns)
         ended_ns = time.monotonic_ns()
         self.end("SUCCESS")
         self._number += 1
@@ -123,7 +132,7 @@ class Station:
         return self._begun_ns + int(self._order.take.t_ns[self._cuts[0] - 1]) + int(late_s * 1e9)
 
 
-def work(stations: Sequence[Station], seconds: float, stop: threading.Event) -> None:
+def work(stations: Sequence[Station], seconds: float, stop: threading.Event, pace: Pace) -> None:
     """Take after take for ``seconds``; takes under way then finish. ``stop`` aborts them instead."""
     begun = time.monotonic_ns()
     last_start = begun + int(seconds * 1e9)
@@ -132,13 +141,15 @@ def work(stations: Sequence[Station], seconds: float, stop: threading.Event) -> 
     while due and not stop.is_set():
         due_ns, index = due[0]
         wait = (due_ns - time.monotonic_ns()) * 1e-9
-        if wait > 0 and stop.wait(wait):
+        if wait > 0 and stop.wait(max(wait, _TICK_S)):
             break
         station = stations[index]
+        if due_ns >= last_start:
+            pace.close()
         if station.at_rest and (due_ns >= last_start or station.done):
             heapq.heappop(due)
             continue
-        heapq.heapreplace(due, (station.begin(due_ns) if station.at_rest else station.send(), index))
+        heapq.heapreplace(due, (station.begin(due_ns) if station.at_rest else station.send(due_ns), index))
     for station in stations:
         station.end("ABORTED", "the floor was stopped")
 

@@ -18,6 +18,7 @@ from kinestream.deploy.demo.view import View, pace
 from kinestream.deploy.demo.working import Rate
 from kinestream.producers.fleet.faults import Fault as FleetFault
 from kinestream.producers.fleet.floor import Floor
+from kinestream.producers.fleet.pace import Pace
 from kinestream.producers.fleet.report import Report
 
 S = 1_000_000_000
@@ -58,7 +59,8 @@ def test_the_fleets_own_report_is_read_as_it_grows(tmp_path: Path) -> None:
         assert (published.open, published.frames) == (2, 0)
         assert published.takes["e1"].faults == [Fault("I1", "elbow", 7 * S)]
         ended(report, "e1", 500)
-        report.summary(robots=1, models=1, seconds=1, cpu_seconds=1, undelivered=["r: 2 messages"])
+        kept = Pace().kept()
+        report.summary(seed=1, robots=1, models=1, seconds=1, cpu_seconds=1, kept=kept, undelivered=["r: 2 messages"])
         reader.read(published)
     assert (published.open, published.frames, published.undelivered) == (1, 500, ["r: 2 messages"])
     take = published.takes["e1"]
