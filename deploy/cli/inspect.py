@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -32,7 +31,7 @@ def register(app: typer.Typer) -> None:
 
 
 def inspect(
-    path: Annotated[Path, typer.Argument(help="A recording: a file, or the folder of a data set or bag.")],
+    path: Annotated[str, typer.Argument(help="A recording: a file, or the folder of a data set or bag.")],
     model: ModelOption = "",
     joints: JointsOption = "",
     rate: RateOption = 0.0,
@@ -61,7 +60,7 @@ def _told(found: Inspection) -> Iterator[str]:
     missing = f" ({found.missing} more declared, not there)" if found.missing else ""
     yield f"{found.path}: {found.format}"
     yield f"episodes   {found.episodes}{missing}, {found.frames:,} frames, {found.duration_s:,.2f} s"
-    yield f"rate       {found.rate_hz:g} Hz" if found.rate_hz else "rate       unknown: one frame"
+    yield f"rate       {_rate(found)}"
     yield f"clocks     {', '.join(found.clocks)}"
     yield f"robot      {found.robot['model_id']} (confidence {found.robot['confidence']:g}): {found.robot['why']}"
     if found.robot["choices"]:
@@ -74,6 +73,14 @@ def _told(found: Inspection) -> Iterator[str]:
     if found.publish:
         yield f"publish    {found.publish}"
     yield from (f"choose     {line}" for line in found.choose)
+
+
+def _rate(found: Inspection) -> str:
+    mean = f"{found.rate_hz:g} Hz on average" if found.rate_hz else "unknown: one frame, or one stamp"
+    if not found.nominal_rate_hz:
+        return f"{mean}; no nominal rate"
+    whose = "declared" if found.rate_declared else "that of the median period, for nobody declares one"
+    return f"{mean}; nominal {found.nominal_rate_hz:g} Hz, {whose}"
 
 
 def _channel(name: str, width: int, unit: str) -> str:

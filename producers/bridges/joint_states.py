@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from kinestream.producers.recordings.identify import Guess, identify, named
-from kinestream.producers.recordings.normalise import Normalised, Normaliser, joint_names
+from kinestream.producers.recordings.normalise import Normalised, Normaliser, joint_names, layout
 from kinestream.producers.recordings.ros import JointTopic, held_beside, own_names, robot_name, state_signals
 from kinestream.producers.recordings.take import Choices, Hint, Role, Signal
 from kinestream.schemas.errors import LayoutError
@@ -192,7 +192,7 @@ class JointStateBridge:
 
     def _planned(self) -> _Plan:
         signals = list(own_names(list(self._numbered())))
-        guess = named(self._model) if self._model else identify(self._hint, joint_names(signals))
+        guess = named(self._model) if self._model else identify(self._hint, joint_names(signals), layout(signals))
         guess = guess.certain(self._state)
         done = Normaliser(self._state, guess, Choices()).apply(signals)
         columns = {name: values[0].astype(np.int64) for name, values in {**done.signals, **done.further}.items()}

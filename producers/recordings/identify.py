@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -24,6 +25,8 @@ PROVISIONAL: Final = "provisional:"
 _HAND: Final = ("hand", "gripper", "finger", "thumb", "index", "middle", "ring", "pinky", "endleft", "endright")
 #: A robot's name shorter than this, letters and digits, is part of too many others.
 _SHORTEST: Final = 4
+#: Letters of a robot's name that its provisional id takes.
+_LONGEST: Final = 64
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,8 +67,11 @@ def named(model: str) -> Guess:
     return Guess(model, load_model(model), 1.0, "named with --model")
 
 
-def identify(hint: Hint, joints: Sequence[str]) -> Guess:
-    """The robot of a recording that says ``hint`` and names these joints, () where it names none."""
+def identify(hint: Hint, joints: Sequence[str], layout: Sequence[str] = ()) -> Guess:
+    """The robot of a recording that says ``hint`` and names these joints, () where it names none.
+
+    ``layout`` tells robots without names of joints apart: what each of their frames holds.
+    """
     if declared := declared_model(hint):
         return Guess(declared, load_model(declared), 1.0, f"the recording is of a {hint.name or declared}")
     by_name = _by_hint(hint.name, joints)
@@ -75,7 +81,7 @@ def identify(hint: Hint, joints: Sequence[str]) -> Guess:
     if len(fitting) > 1:
         fitting = [m for m in fitting if set(joints) == {j.name for j in m.joints}] or fitting
     partly = [] if fitting else _by_dialect(joints)
-    return _of(fitting or partly, joints, hint)
+    return _of(fitting or partly, joints, hint, layout)
 
 
 def declared_model(hint: Hint) -> str:
@@ -121,7 +127,7 @@ def _by_dialect(joints: Sequence[str]) -> list[RobotModel]:
     return [m for m in models if known(m, joints) == most] if 0 < len(joints) <= 2 * most else []
 
 
-def _of(fitting: Sequence[RobotModel], joints: Sequence[str], hint: Hint) -> Guess:
+def _of(fitting: Sequence[RobotModel], joints: Sequence[str], hint: Hint, layout: Sequence[str]) -> Guess:
     ids = tuple(model.model_id for model in fitting)
     if len(ids) == 1 and ids[0] in FAMILIES:
         why = f"its joints are named as those of {ids[0]}, but so are those of {FAMILIES[ids[0]]}"
@@ -133,7 +139,17 @@ def _of(fitting: Sequence[RobotModel], joints: Sequence[str], hint: Hint) -> Gue
         why = f"{few} of {len(joints)} joints are named as those of {len(ids)} model{'s' * (len(ids) > 1)}"
         return Guess(ids[0], fitting[0], round(0.9 / (1 + len(ids)), 2), why, ids)
     why = "no described model names its joints so" if joints else "the recording names no joints"
-    return Guess(f"provisional-{_slug(hint.name) or 'robot'}", None, 0.0, f"{why}; limits are not known")
+    return Guess(provisional_id(hint.name, joints or layout), None, 0.0, f"{why}; limits are not known")
+
+
+def provisional_id(name: str, joints: Iterable[str]) -> str:
+    """Of a robot nobody has described: its own name, if it says one, and 8 hex digits of SHA-256 over what it names.
+
+    The same joints in another order are the same robot; robots of other joints never share an id.
+    """
+    digest = hashlib.sha256("\n".join(sorted(joints)).encode()).hexdigest()[:8]
+    slug = _slug(name)[:_LONGEST].strip("-")
+    return f"provisional-{slug}-{digest}" if slug else f"provisional-{digest}"
 
 
 def _slug(name: str) -> str:

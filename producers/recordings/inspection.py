@@ -10,7 +10,7 @@ from typing import Any, Final
 
 import numpy as np
 
-from kinestream.producers.recordings.clocks import stamp_oddities
+from kinestream.producers.recordings.clocks import stamp_oddities, usual_rate
 from kinestream.producers.recordings.formats import open_source
 from kinestream.producers.recordings.identify import Guess, canonical
 from kinestream.producers.recordings.normalise import joint_names
@@ -42,9 +42,12 @@ class Inspection:
     joints_not_mapped: list[str]
     #: name, width and unit of everything measured
     channels: list[dict[str, Any]] = field(default_factory=list)
-    #: frames a second, measured over the stamps; 0 = one frame
+    #: frames a second on average, over the stamps; 0 = one frame
     rate_hz: float = 0.0
-    #: of all episodes, s
+    #: frames a second that gaps are judged against: as declared, else of the median period; 0 = nobody knows
+    nominal_rate_hz: float = 0.0
+    rate_declared: bool = False
+    #: from the earliest stamp to the latest, of all episodes, s
     duration_s: float = 0.0
     #: the first stamps the frames
     clocks: list[str] = field(default_factory=list)
@@ -59,18 +62,22 @@ class Inspection:
     choose: list[str] = field(default_factory=list)
 
 
-def inspect(path: Path, choices: Choices | None = None) -> Inspection:
-    """Look into a recording; raises :class:`RecordingError` where nothing of it can be read."""
-    choices = choices or Choices()
+def inspect(typed: Path | str, choices: Choices | None = None) -> Inspection:
+    """Look into a recording; raises :class:`RecordingError` where nothing of it can be read.
+
+    The command to publish it names it as ``typed``.
+    """
+    choices, path = choices or Choices(), Path(typed)
     source = open_source(path, choices)
     guess = guess_of(path, source, choices)
     found = _sketch(path, source, guess)
     try:
         _add_episodes(found, NormalisedRecording(path, source, choices))
-        found.publish = publish_line(path, choices)
+        found.publish = publish_line(typed, choices)
     except (RecordingError, UnknownModelError) as problem:
         found.refused = str(problem)
-        found.choose = [publish_line(path, chosen) for chosen in _decided(path, choices, problem)][:_MOST_CHOICES]
+        found.duration_s = _whole_s(source, found.duration_s)
+        found.choose = [publish_line(typed, chosen) for chosen in _decided(path, choices, problem)][:_MOST_CHOICES]
     return found
 
 
@@ -91,7 +98,7 @@ def _decided(path: Path, choices: Choices, problem: Exception) -> Iterator[Choic
             yield chosen
 
 
-def publish_line(path: Path, choices: Choices) -> str:
+def publish_line(path: Path | str, choices: Choices) -> str:
     """The command that publishes ``path`` with these choices."""
     given = {
         "--model": choices.model,
@@ -130,6 +137,7 @@ def _add_first(found: Inspection, take: Take) -> None:
     """What the first episode says whether or not its robot is known."""
     t_ns = take.clocks[0].t_ns
     found.duration_s, found.rate_hz = _span_s(t_ns), _rate(t_ns)
+    found.nominal_rate_hz, found.rate_declared = take.rate_hz or usual_rate(take.clocks[0]), take.rate_hz > 0
     found.clocks = [clock.name for clock in take.clocks]
     found.oddities = [*take.oddities, *stamp_oddities(take.clocks[0], take.rate_hz), *parted(t_ns)]
     found.left_out = list(take.left_out)
@@ -159,8 +167,17 @@ def _channels(episode: RecordedEpisode) -> list[dict[str, Any]]:
     return [{"name": name, "width": width, "unit": unit} for name, width, unit in own]
 
 
+def _whole_s(source: Source, first_s: float) -> float:
+    """Seconds of all episodes of a recording that is refused; of the first, where it cannot be read to its end."""
+    try:
+        return sum(_span_s(take.clocks[0].t_ns) for take in source.takes())
+    except Exception:  # damaged bytes raise anything, and why it is refused is told already
+        return first_s
+
+
 def _span_s(t_ns: Int64) -> float:
-    return (int(t_ns[-1]) - int(t_ns[0])) / 1e9
+    """From the earliest stamp to the latest: stamps may go back."""
+    return (int(t_ns.max()) - int(t_ns.min())) / 1e9
 
 
 def _rate(t_ns: Int64) -> float:

@@ -239,6 +239,12 @@ def joint_names(signals: Sequence[Signal]) -> tuple[str, ...]:
     return ()
 
 
+def layout(signals: Sequence[Signal]) -> tuple[str, ...]:
+    """What a take without names of joints is known by: role, name and width of its joint signals, else of all."""
+    joints = [s for s in signals if s.role != "channel"] or list(signals)
+    return tuple(f"{s.role} {s.name} {s.values.shape[1]}" for s in joints)
+
+
 def quaternion_xyzw(wxyz: Values) -> Values:
     """(n, 4m) quaternions w first to w last."""
     turned: Values = wxyz.reshape(len(wxyz), -1, 4)[:, :, [1, 2, 3, 0]].reshape(len(wxyz), -1)

@@ -9,7 +9,7 @@ from kinestream.producers.recordings.calibration import read_calibration
 from kinestream.producers.recordings.clocks import between, stamp_oddities, usual_rate
 from kinestream.producers.recordings.damaged import read_or_refused
 from kinestream.producers.recordings.identify import Guess, declared_model, identify, named
-from kinestream.producers.recordings.normalise import Normalised, Normaliser, joint_names
+from kinestream.producers.recordings.normalise import Normalised, Normaliser, joint_names, layout
 from kinestream.producers.recordings.recording import RecordedEpisode
 from kinestream.producers.recordings.take import Choices, Divisible, Source, Take
 from kinestream.schemas.errors import RecordingError
@@ -23,7 +23,9 @@ def guess_of(path: Path, source: Source, choices: Choices) -> Guess:
         return identify(source.hint, ())
     with read_or_refused(path, source.format):
         first = next(source.takes(), None)
-    return identify(source.hint, joint_names(first.signals) if first else ())
+    return (
+        identify(source.hint, joint_names(first.signals), layout(first.signals)) if first else identify(source.hint, ())
+    )
 
 
 def _said(path: Path, source: Source) -> str:

@@ -8,6 +8,7 @@ from rosbags.typesys import Stores, get_typestore
 
 from kinestream.producers.publish import publish
 from kinestream.producers.recordings import Choices, open_recording
+from kinestream.producers.recordings.identify import provisional_id
 from kinestream.schemas.catalogue import FRAMES_BULK, topic_name
 from kinestream.schemas.errors import RecordingError
 from kinestream.schemas.settings import Settings
@@ -287,3 +288,22 @@ def test_what_kinestream_frames_wrote_is_read_as_it_was(tmp_path):
     assert np.array_equal(episode.position, position)
     assert np.array_equal(episode.further["grip"], position[:, :1])
     assert episode.t_ns.tolist() == t_ns.tolist()
+
+
+def test_robots_nobody_described_share_an_id_only_with_those_of_the_same_joints(tmp_path):
+    def model_id(header):
+        (tmp_path / "x.csv").write_text(f"t,{header}\n0,1,2\n0.1,1,2\n")
+        return next(iter(open_recording(tmp_path / "x.csv", choices=Choices(unit="rad")))).model_id
+
+    one, same, other = map(model_id, ("left.pos,right.pos", "right.pos,left.pos", "left.pos,centre.pos"))
+    assert one == same != other
+    assert one == "provisional-96e7ae6f"  # sha256(b"left\nright"): it is the same tomorrow, and on the bridge
+    assert provisional_id("My Arm", ("left", "right")) == "provisional-my-arm-96e7ae6f"
+
+
+def test_robots_without_names_of_joints_are_told_apart_by_what_they_measure(tmp_path):
+    ids = set()
+    for name in ("lerobot-v1", "robomimic", "npz", "dm_control", "bvh", "amc"):
+        (tmp_path / name).mkdir()
+        ids |= {episode.model_id for episode in read(name, tmp_path / name)}
+    assert len(ids) == 6
