@@ -120,6 +120,7 @@ class Answer:
         self.read_rows: int = result.storage_rows_read()
         self.read_bytes: int = result.storage_bytes_read()
         self.rows: int = result.rows_read()
+        self.written_rows: int = result.rows_written()
 
     def text(self) -> str:
         """The body without its last line end."""

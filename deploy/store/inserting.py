@@ -3,6 +3,9 @@
 chDB's streaming insert answers "done" whatever happens at its end: a full disk, too many partitions, memory (measured
 on 4.4.0: error 243 and 252, nothing stored, no error returned). So rows stream into a table in memory, and an
 ``INSERT SELECT``, which does report, takes them on: 3 to 5 ms of CPU and one copy an insert (measured).
+
+An insert of one piece is small and frequent, so what can be left out is: its rows are counted as they are stored, not
+before, and one thread takes them on (two cost 1.5 ms of CPU more for one row, and nothing is faster by them).
 """
 
 from __future__ import annotations
@@ -35,17 +38,16 @@ class Inserting:
 
     def finish(self, piece: bytes) -> None:
         """Hand on the last rows and commit; counts are in the run afterwards."""
+        in_pieces = self._handle is not None
         handle, insert = self._open()
         if piece:
             insert.append(piece)
         rows, size = insert.finish()
         self._insert = None
-        staged = int(handle.query(f"SELECT count() FROM {_STAGE}").text())
-        if staged != rows:
-            raise QueryError(
-                UNKNOWN_EXCEPTION, f"{staged} of {rows} rows could be read into memory: send fewer at once"
-            )
-        handle.query(f"INSERT INTO {self._target} SELECT * FROM {_STAGE}")
+        if in_pieces:
+            _complete(int(handle.query(f"SELECT count() FROM {_STAGE}").text()), rows)
+        stored = handle.query(f"INSERT INTO {self._target} SELECT * FROM {_STAGE} SETTINGS max_threads = 1")
+        _complete(stored.written_rows, rows)
         self._run.counts.update(written_rows=rows, written_bytes=size, result_rows=rows)
         self.abandon()
 
@@ -76,3 +78,8 @@ class Inserting:
         handle.query(f"CREATE TEMPORARY TABLE {_STAGE} AS {self._target} ENGINE = Memory")
         self._insert = handle.insert(f"INSERT INTO {_STAGE} {columns}{settings}", self._run.format)
         return handle, self._insert
+
+
+def _complete(found: int, rows: int) -> None:
+    if found != rows:
+        raise QueryError(UNKNOWN_EXCEPTION, f"{found} of {rows} rows could be read into memory: send fewer at once")
