@@ -48,7 +48,7 @@ class Batch:
         self.ones: Floats = _ONES[:n]
         self.first = before.frames
         self._bad: dict[str, Mask] = {}
-        with np.errstate(over="ignore"):
+        with np.errstate(over="ignore", invalid="ignore"):  # infinities and signalling NaNs are looked for here
             self._given = {
                 name: values
                 for name in JOINT_CHANNELS
@@ -142,7 +142,8 @@ class Batch:
     def channel(self, name: str) -> Floats | None:
         """A joint channel with the frame before it, float64 (n+1, J); None = not measured."""
         if name == "effort" and name in self._given and name not in self._rows:
-            self._rows[name] = self._laid_out(name)
+            with np.errstate(over="ignore", invalid="ignore"):
+                self._rows[name] = self._laid_out(name)
         return self._rows.get(name)
 
     def greatest(self, name: str) -> Floats | None:

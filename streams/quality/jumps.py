@@ -85,9 +85,9 @@ class Jumps:
         return np.flatnonzero(~shop.ok[0]) if 0 in shop.ok_bytes else _NOBODY
 
     def _judge(self, rows: Singles, period: Integers, frames: Frames, columns: Integers) -> None:
-        q = rows[:, columns].astype(np.float64)
         seconds = np.maximum(period, self._least_ns) / SECOND
-        with np.errstate(invalid="ignore"):
+        with np.errstate(invalid="ignore"):  # also of the cast: a foreign producer's NaN may be a signalling one
+            q = rows[:, columns].astype(np.float64)
             step = np.abs(q[1:] - q[:-1])
             allowed = np.outer(seconds, self.velocity[columns]) * (1 + SLACK)
             jumps = (step > allowed * self.rules.jump_suspect) & np.isfinite(step) & (period > 0)[:, None]

@@ -108,7 +108,8 @@ class Limits:
         """Go through the joints that :meth:`clear` could not clear; ``starts`` = the episode's first frames."""
         bounds = self.bounds
         for j in np.flatnonzero(~(shop.ok[0] & shop.ok[1]) & bounds.known).tolist():
-            q = frames.channels["position"][:, j].astype(np.float64)
+            with np.errstate(invalid="ignore"):  # a signalling NaN stays one that compares false
+                q = frames.channels["position"][:, j].astype(np.float64)
             joint = self._joint(j)
             # NaN compares false everywhere: it is neither near nor beyond
             joint.near.add((q < bounds.near_low[j]) | (q > bounds.near_high[j]), frames.seq, frames.t_ns, starts)

@@ -44,7 +44,7 @@ class Missing:
 
     def look(self, frames: Frames, channels: tuple[tuple[str, int], ...]) -> None:
         """Count the non-finite values of these channels; one dot product a channel when there are none."""
-        with np.errstate(over="ignore"):
+        with np.errstate(over="ignore", invalid="ignore"):  # a signalling NaN is a value that is none, no more
             for name, _ in channels:
                 flat = frames.channels[name].reshape(-1)
                 # NaN and Inf survive a sum of squares; an overflow of large finite values only costs the exact look

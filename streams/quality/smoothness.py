@@ -237,11 +237,13 @@ class _Lane:
     def _tremble(self, velocity: Floats) -> None:
         if self._band is None:
             return
-        given = velocity.astype(np.float32)
-        band = self._band(given)
-        ones = _ONES[: len(given)]
-        self.energy += ones @ np.multiply(given, given, out=given)
-        self.tremor += ones @ np.multiply(band, band, out=band)
+        # a velocity whose square is beyond single precision makes its joint's energy infinite, which S6 leaves out
+        with np.errstate(over="ignore", invalid="ignore"):
+            given = velocity.astype(np.float32)
+            band = self._band(given)
+            ones = _ONES[: len(given)]
+            self.energy += ones @ np.multiply(given, given, out=given)
+            self.tremor += ones @ np.multiply(band, band, out=band)
         self.frames += len(given)
 
     def copied(self) -> _Lane:
