@@ -17,6 +17,14 @@ from kinestream.schemas.models import RobotModel, load_model, model_ids
 
 #: The model a data set's robot_type stands for.
 MODELS: Final = {"Unitree_G1_Inspire": "unitree-g1-29-dof"}
+#: What LeRobot calls a robot whose model is described; it says nothing of units.
+ROBOT_TYPES: Final = {
+    **dict.fromkeys(("so100", "so100_follower"), "therobotstudio-so-100"),
+    **dict.fromkeys(("so101", "so101_follower"), "therobotstudio-so-101"),
+    **dict.fromkeys(("koch", "koch_follower"), "koch-koch-v1-1-follower"),
+}
+#: Dialects whose names other robots bear too.
+SHARED: Final = frozenset({"robosuite", "mujoco-menagerie", "interbotix-ros", "act", "lerobot", "lerobot-v2"})
 #: Models whose joint names are those of a whole family, most of it not described: the names alone prove nothing.
 FAMILIES: Final = {"universal-robots-ur5e": "every arm of Universal Robots"}
 #: Before the name of a robot nobody has described.
@@ -86,7 +94,7 @@ def identify(hint: Hint, joints: Sequence[str], layout: Sequence[str] = ()) -> G
 
 def declared_model(hint: Hint) -> str:
     """The described model a recording says it is of; empty where it does not."""
-    return hint.model or MODELS.get(hint.name, "")
+    return hint.model or MODELS.get(hint.name, "") or ROBOT_TYPES.get(hint.name, "")
 
 
 def known(model: RobotModel, joints: Iterable[str]) -> int:
@@ -132,6 +140,9 @@ def _of(fitting: Sequence[RobotModel], joints: Sequence[str], hint: Hint, layout
     if len(ids) == 1 and ids[0] in FAMILIES:
         why = f"its joints are named as those of {ids[0]}, but so are those of {FAMILIES[ids[0]]}"
         return Guess(ids[0], fitting[0], 0.5, why, ids)
+    if len(ids) == 1 and (dialect := _shared(fitting[0], joints)):
+        why = f"its joints are named as those of {ids[0]} by {dialect}, but so are those of other robots"
+        return Guess(ids[0], fitting[0], 0.5, why, ids)
     if len(ids) == 1 and known(fitting[0], joints) == len(joints):
         return Guess(ids[0], fitting[0], 0.9, f"all {len(joints)} joints are named as this model's and no other's")
     if ids:
@@ -140,6 +151,14 @@ def _of(fitting: Sequence[RobotModel], joints: Sequence[str], hint: Hint, layout
         return Guess(ids[0], fitting[0], round(0.9 / (1 + len(ids)), 2), why, ids)
     why = "no described model names its joints so" if joints else "the recording names no joints"
     return Guess(provisional_id(hint.name, joints or layout), None, 0.0, f"{why}; limits are not known")
+
+
+def _shared(model: RobotModel, joints: Iterable[str]) -> str:
+    """The dialect of many robots by which alone the model is recognised; empty: by names of its own."""
+    names = {joint.name for joint in model.joints}
+    foreign = [joint.removesuffix(".pos") for joint in joints if joint.removesuffix(".pos") not in names]
+    dialects = [d.name for d in model.dialects if d.name in SHARED and any(name in d.joints for name in foreign)]
+    return dialects[0] if dialects else ""
 
 
 def provisional_id(name: str, joints: Iterable[str]) -> str:

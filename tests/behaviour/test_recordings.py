@@ -77,8 +77,8 @@ ELSEWHERE = {
 REFUSED = {
     "ur10-real-teleop-csv/run_20260514_203014_data.csv": "nobody declares the unit of joint_position",
     "ur10-real-teleop-csv/run_20260514_203014_events.csv": "names no joint's position, velocity or command",
-    MCAP.format(8): "6 of 7 joints are named as those of 3 models; name the robot with --model arx-r5a or --model",
-    MCAP.format(14): "3 of 3 joints are named as those of 3 models; name the robot with --model arx-r5a or --model",
+    MCAP.format(8): "6 of 7 joints are named as those of 4 models; name the robot with --model arx-r5a or --model",
+    MCAP.format(14): "3 of 3 joints are named as those of 4 models; name the robot with --model arx-r5a or --model",
 }
 #: Recordings that are copies of another of these in another format, and are found as such.
 COPIES = {

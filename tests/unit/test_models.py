@@ -75,6 +75,40 @@ def test_the_g1_family_understands_the_dialect_of_the_lerobot_set(model_id):
         assert set(dialect.joints.values()) <= names
 
 
+DESCRIBED_OTHERWISE = [model_id for model_id in model_ids() if load_model(model_id).dialects]
+
+
+@pytest.mark.parametrize("model_id", DESCRIBED_OTHERWISE)
+def test_no_other_name_of_a_joint_is_that_of_another(model_id):
+    model = load_model(model_id)
+    own = {joint.name for joint in model.joints}
+    meant = {}
+    for dialect in model.dialects:
+        assert dialect.source
+        assert set(dialect.joints.values()) <= own
+        assert len(set(dialect.joints.values())) == len(dialect.joints), "two names of one joint"
+        for name, joint in dialect.joints.items():
+            assert name not in own or name == joint, f"{name} is another joint of this robot"
+            assert meant.setdefault(name, joint) == joint, f"{name} is two joints, by dialect"
+            assert model.canonical(name) == joint
+
+
+def test_well_known_names_are_understood():
+    for model_id, name, joint in (
+        ("therobotstudio-so-101", "main_gripper", "gripper"),
+        ("koch-koch-v1-1-follower", "elbow_flex", "joint_3"),
+        ("trossen-aloha-viperx-300s-left-aloha", "left_wrist_rotate", "vx300s_left/wrist_rotate"),
+        ("unitree-h1-2", "WaistYaw", "torso_joint"),
+        ("franka-panda", "robot0_joint4", "panda_joint4"),
+        ("universal-robots-ur5e", "robot0_elbow_joint", "elbow_joint"),
+        ("booster-robotics-k1-22-dof", "kLeftShoulderPitch", "ALeft_Shoulder_Pitch"),
+        ("enactic-openarm-bimanual", "right_joint_7", "openarm_right_joint7"),
+        ("agilex-piper-dual", "left_joint_parent", "left_joint6"),
+    ):
+        assert load_model(model_id).canonical(name) == joint
+    assert len(DESCRIBED_OTHERWISE) == 17
+
+
 def test_an_unknown_model_is_refused_with_the_near_names_or_simply_not_found():
     with pytest.raises(UnknownModelError, match=r"'unitree-g1-29'.*unitree-g1-29-dof"):
         load_model("unitree-g1-29")

@@ -147,17 +147,17 @@ def test_a_registration_needs_a_name_and_a_broker(robots, tmp_path):
 
 
 def test_a_difference_is_told_joint_by_joint_with_exit_code_1(robots, tmp_path):
-    content = content_of(load_model("franka-panda"))
+    content = content_of(load_model("franka-fr3"))
     content["joints"][0]["upper"] = 1.0
     gone = content["joints"].pop()
     (tmp_path / "mine.json").write_text(json.dumps(content))
-    code, out, _ = robots("diff", "franka-panda", tmp_path / "mine.json", "--json")
+    code, out, _ = robots("diff", "franka-fr3", tmp_path / "mine.json", "--json")
     assert code == 1
     assert [(d["joint"], d["field"], d["second"]) for d in json.loads(out)] == [
         (content["joints"][0]["name"], "upper", 1.0),
         (gone["name"], "joint", None),
     ]
-    code, out, _ = robots("diff", "franka-panda", "franka-panda")
+    code, out, _ = robots("diff", "franka-fr3", "franka-fr3")
     assert (code, out) == (0, "no difference\n")
 
 

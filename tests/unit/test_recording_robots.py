@@ -1,0 +1,65 @@
+"""Which robot a recording is of: declared, by names of its own, or a choice; a robot's type says nothing of units."""
+
+import json
+
+import pytest
+
+from kinestream.producers.recordings import Choices, open_recording
+from kinestream.producers.recordings.identify import identify
+from kinestream.producers.recordings.take import Hint
+from kinestream.schemas.errors import RecordingError, UndecidedError
+from kinestream.schemas.models import load_model
+
+SO = ("shoulder_pan", "shoulder_lift", "elbow_flex", "wrist_flex", "wrist_roll", "gripper")
+
+
+@pytest.mark.recordings
+def test_a_piper_is_recognised_by_the_description_it_recorded(recordings):
+    (episode,) = open_recording(recordings / "robocodec-real-schemas/robocodec_test_12.mcap")
+    assert episode.model_id == "agilex-piper-dual"
+    assert episode.joints == load_model("agilex-piper-dual").joint_names
+    assert float(episode.position[0, 5]) == pytest.approx(1.665, abs=1e-3)  # right_joint_parent
+    (channel,) = (c for c in episode.channels if c.name == "joint_command")
+    assert set(channel.element_names) == {f"{s}_joint{k}" for s in ("right", "left") for k in range(1, 7)}
+
+
+def test_a_model_that_does_not_fit_is_refused_with_what_may_stand_behind_model(tmp_path):
+    (tmp_path / "x.csv").write_text("t,left_tail.pos\n0,1\n0.1,2\n")
+    with pytest.raises(RecordingError) as refused:
+        open_recording(tmp_path / "x.csv", choices=Choices("agilex-piper-dual"))
+    assert str(refused.value).endswith(
+        "left_tail are no joints of agilex-piper-dual; --model takes another model's id, a FILE.json that describes the"
+        " robot (docs/robots.md), or provisional:NAME for one nobody has described"
+    )
+
+
+@pytest.mark.parametrize(
+    ("robot_type", "model_id"),
+    [
+        ("so100", "therobotstudio-so-100"),
+        ("so101_follower", "therobotstudio-so-101"),
+        ("koch", "koch-koch-v1-1-follower"),
+    ],
+)
+def test_lerobots_own_names_of_robots_are_known(robot_type, model_id, data_set):
+    info = data_set / "meta" / "info.json"
+    features = {n: {"names": [f"{joint}.pos" for joint in SO[:3]]} for n in ("observation.state", "action")}
+    info.write_text(json.dumps(json.loads(info.read_text()) | {"robot_type": robot_type, "features": features}))
+    with pytest.raises(UndecidedError, match="nobody declares the unit"):
+        open_recording(data_set)
+    episode = next(iter(open_recording(data_set, choices=Choices(unit="rad"))))
+    assert (episode.model_id, len(episode.joints)) == (model_id, 3)
+
+
+@pytest.mark.parametrize(
+    "joints",
+    [
+        [f"robot0_joint{k}" for k in range(1, 8)],
+        ["waist", "shoulder", "elbow", "forearm_roll", "wrist_angle", "wrist_rotate"],
+        [f"main_{joint}" for joint in SO],
+    ],
+)
+def test_names_that_many_robots_bear_are_no_proof_of_one(joints):
+    guess = identify(Hint(), joints)
+    assert guess.confidence < 0.9
+    assert guess.choices
