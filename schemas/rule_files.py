@@ -108,9 +108,11 @@ def parse(name: str, text: str) -> tuple[dict[str, Any], dict[tuple[str, ...], i
         yaml: Any = import_module("yaml")
     except ImportError as missing:
         raise SettingError("rules are YAML and PyYAML is not installed: pip install 'kinestream[worker]'") from missing
+    # the parser in C where PyYAML has it: the other takes as long as all else of a short command
+    loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
     try:
-        document = yaml.safe_load(text)
-        lines = dict(_lines(name, yaml.compose(text, yaml.SafeLoader)))
+        document = yaml.load(text, loader)
+        lines = dict(_lines(name, yaml.compose(text, loader)))
     except yaml.YAMLError as broken:
         raise RulesError(f"{name} is not YAML: {broken}") from broken
     if not isinstance(document, dict):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -46,7 +47,9 @@ def judge(
     split: SplitOption = 0.0,
     calibration: CalibrationOption = None,
     rules: Annotated[str, typer.Option(help="File or folder of rules that override the committed ones.")] = "",
-    jobs: Annotated[int, typer.Option(min=1, help="Processes that share a data set or several recordings.")] = 1,
+    jobs: Annotated[
+        int, typer.Option(min=0, help="Processes that share a data set or several recordings; 0 = one a processor.")
+    ] = 0,
     worst: Annotated[int, typer.Option(min=0, help="Episodes shown, the worst first; --json has all.")] = 10,
     html: Annotated[Path | None, typer.Option(help="Write a page with pictures to this file.", dir_okay=False)] = None,
     as_json: Annotated[bool, typer.Option("--json", help="One JSON document.")] = False,
@@ -85,13 +88,16 @@ def judge(
 @contextmanager
 def _progress_bar() -> Iterator[Callable[[Progress], None]]:
     """A bar on stderr, on a terminal only."""
+    if not sys.stderr.isatty():
+        yield lambda _: None
+        return
     from rich.console import Console
     from rich.progress import BarColumn, TextColumn, TimeRemainingColumn
     from rich.progress import Progress as Bar
 
     console = Console(stderr=True)
     columns = (TextColumn("judging {task.description}"), BarColumn(), TextColumn("{task.completed:,.0f} frames"))
-    with Bar(*columns, TimeRemainingColumn(), console=console, transient=True, disable=not console.is_terminal) as bar:
+    with Bar(*columns, TimeRemainingColumn(), console=console, transient=True) as bar:
         task = bar.add_task("", total=None)
         yield lambda at: bar.update(
             task, total=at.frames_total or None, completed=at.frames, description=Path(at.source).stem

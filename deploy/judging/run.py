@@ -9,6 +9,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Final
 
+from kinestream.deploy.judging.crew import processors, shared_out
 from kinestream.deploy.judging.judged import Bench, judge_recorded
 from kinestream.deploy.judging.report import EpisodeReport, FilesReport, Unreadable, report_of
 from kinestream.producers.recordings import Choices, missing_note, open_recording
@@ -16,7 +17,7 @@ from kinestream.producers.recordings.normalised import NormalisedRecording
 from kinestream.schemas.errors import KinestreamError
 
 #: Episodes a process judges before it reports: few enough that a bar moves and no process waits long for the last.
-_SHARE: Final = 32
+_SHARE: Final = 8
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,15 +47,15 @@ def judge_files(
     bench: Bench,
     *,
     pictured: int = 0,
-    jobs: int = 1,
+    jobs: int = 0,
     on_progress: Callable[[Progress], None] = lambda _: None,
 ) -> FilesReport:
     """Judge every episode of the recordings at ``paths``; one that cannot be read is told and the others are judged.
 
-    The ``pictured`` worst episodes come with what is drawn of their findings. ``jobs`` processes share the work where
-    there are several recordings or a data set whose episodes can be read apart.
+    The ``pictured`` worst episodes come with what is drawn of their findings. ``jobs`` processes (0 = one a
+    processor) share the work where there are several recordings or a data set whose episodes can be read apart.
     """
-    begun = time.monotonic()
+    begun, jobs = time.monotonic(), jobs or processors()
     report, frames, drawn, total = FilesReport(), 0, 0, 0
     tasks = []
     for path in paths:
@@ -86,24 +87,21 @@ def _done(tasks: Sequence[Task], jobs: int) -> Iterator[EpisodeReport | Unreadab
     """What comes of all tasks, in order."""
     if jobs == 1 or len(tasks) < 2:
         for task in tasks:
-            yield from _judged(task)
+            yield from _judged(task, _opened)
         return
-    from concurrent.futures import ProcessPoolExecutor
-    from multiprocessing import get_context
-
-    # not forked: the libraries that read files have threads
-    with ProcessPoolExecutor(min(jobs, len(tasks)), get_context("spawn")) as crew:
-        for found in crew.map(_all, tasks):
-            yield from found
+    for found in shared_out(_all, tasks, jobs):
+        yield from found
 
 
 def _all(task: Task) -> list[EpisodeReport | Unreadable]:
-    return list(_judged(task))
+    # what is not read in parts is open at a place in its file, which processes that were forked would share
+    opened = _opened if task.shares > 1 else _opened.__wrapped__
+    return list(_judged(task, opened))
 
 
-def _judged(task: Task) -> Iterator[EpisodeReport | Unreadable]:
+def _judged(task: Task, opened: Callable[[Path, Choices], NormalisedRecording]) -> Iterator[EpisodeReport | Unreadable]:
     try:
-        recording = _opened(task.path, task.choices)
+        recording = opened(task.path, task.choices)
         for recorded in recording.part(task.share, task.shares):
             judged = judge_recorded(recorded, task.bench, recording.guess.model)
             yield report_of(str(task.path), judged, task.pictured)

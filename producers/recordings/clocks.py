@@ -66,7 +66,8 @@ def stamp_oddities(clock: Clock, rate_hz: float) -> tuple[str, ...]:
         return ()
     if rate_hz and _is_index(clock, rate_hz):
         return (f"the stamps are synthetic: frame / {rate_hz:g} Hz, not measured",)
-    return (*_period(clock.t_ns, steps, rate_hz), *_stalls(steps), *_order(steps))
+    median = _median(steps)
+    return (*_period(clock.t_ns, steps, median, rate_hz), *_stalls(steps, median), *_order(steps))
 
 
 def usual_rate(clock: Clock) -> float:
@@ -75,7 +76,7 @@ def usual_rate(clock: Clock) -> float:
     0 where its stamps do not tell: fewer than ten periods, or most of them not above 0. Gaps are judged against it.
     """
     steps = np.diff(clock.t_ns)
-    median = float(np.median(steps)) if len(steps) >= _PERIODS else 0.0
+    median = _median(steps) if len(steps) >= _PERIODS else 0.0
     if median <= 0:
         return 0.0
     rate = 1e9 / median
@@ -83,14 +84,20 @@ def usual_rate(clock: Clock) -> float:
     return near if abs(rate / near - 1) < _NEAR else round(rate, 3)
 
 
+def _median(steps: Int64) -> float:
+    """As numpy's, which takes ten times as long over so few."""
+    ordered = np.sort(steps)
+    return (float(ordered[(len(steps) - 1) // 2]) + float(ordered[len(steps) // 2])) / 2
+
+
 def _is_index(clock: Clock, rate_hz: float) -> bool:
     exact = np.arange(len(clock.t_ns)) * (1e9 / rate_hz)
     return bool(np.abs(clock.t_ns - clock.t_ns[0] - exact).max() <= 2 * max(clock.resolution_ns, 1000))
 
 
-def _period(t_ns: Int64, steps: Int64, rate_hz: float) -> tuple[str, ...]:
+def _period(t_ns: Int64, steps: Int64, median: float, rate_hz: float) -> tuple[str, ...]:
     span = int(t_ns[-1]) - int(t_ns[0])
-    if span <= 0 or np.median(steps) <= 0:
+    if span <= 0 or median <= 0:
         return ()
     rate = len(steps) * 1e9 / span
     meant = rate_hz or float(_ROUND[np.abs(_ROUND - rate).argmin()])
@@ -100,8 +107,7 @@ def _period(t_ns: Int64, steps: Int64, rate_hz: float) -> tuple[str, ...]:
     return ()
 
 
-def _stalls(steps: Int64) -> tuple[str, ...]:
-    median = float(np.median(steps))
+def _stalls(steps: Int64, median: float) -> tuple[str, ...]:
     if median <= 0 or steps.max() <= _STALL * median:
         return ()
     many = int((steps > _STALL * median).sum())

@@ -63,20 +63,30 @@ class Columns:
         return column
 
     def _flat(self, name: str, column: Any, width: int) -> Any:
-        flat = column.flatten() if column.type.num_fields else column
+        flat = _values(column) if column.type.num_fields else column
         if len(flat) != len(column) * width or flat.null_count:
             raise RecordingError(f"{self.path}: the column {name} does not hold {width} values in every row")
         return flat
+
+
+def _values(column: Any) -> Any:
+    """What stands in a column of lists that are all there: as ``flatten``, which loads all of Arrow's kernels."""
+    if size := getattr(column.type, "list_size", 0):
+        return column.values.slice(column.offset * size, len(column) * size)
+    if not hasattr(column, "offsets"):
+        return column.flatten()
+    first, end = column.offsets[0].as_py(), column.offsets[-1].as_py()
+    return column.values.slice(first, end - first)
 
 
 def check_file(path: Path, columns: Sequence[str]) -> int:
     """Rows of a sound file that has ``columns``, by its footer alone; raises :class:`RecordingError` otherwise."""
     try:
         footer = _open(path).metadata
-        footer.schema.to_arrow_schema()
+        there = set(footer.schema.to_arrow_schema().names)
     except (OSError, library("pyarrow").ArrowException) as problem:
         raise RecordingError(f"{path} is damaged ({_line(problem)}); copy it anew") from problem
-    absent = [name for name in columns if name not in footer.schema.to_arrow_schema().names]
+    absent = [name for name in columns if name not in there]
     if absent:
         raise RecordingError(f"{path} has no column {', '.join(absent)}; is it an episode of this data set?")
     if footer.num_rows == 0:
@@ -88,7 +98,8 @@ def read_columns(path: Path, columns: Sequence[str]) -> Columns:
     """Read ``columns`` of a file; raises :class:`RecordingError` where it is cut short or damaged."""
     file, arrow = _open(path), import_module("pyarrow")
     try:
-        return Columns(path, file.read(columns=list(columns)))
+        # an episode is too small to be worth threads; several processes share the cores where there are several files
+        return Columns(path, file.read(columns=list(columns), use_threads=False))
     except (OSError, arrow.ArrowException, MemoryError) as problem:
         raise RecordingError(f"{path} is damaged ({_line(problem)}); copy it anew") from problem
 
@@ -126,7 +137,7 @@ def _open(path: Path) -> Any:
     if path.stat().st_size == 0:
         raise RecordingError(f"{path} is an empty file; copy it anew")
     try:
-        return parquet.ParquetFile(path)
+        return parquet.ParquetFile(path, pre_buffer=False)
     except (OSError, arrow.ArrowException) as problem:
         raise RecordingError(f"{path} is cut short or no Parquet file ({_line(problem)}); copy it anew") from problem
 

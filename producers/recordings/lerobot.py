@@ -38,6 +38,7 @@ class LeRobot:
             raise RecordingError(f"{folder} holds none of its {len(self.declared)} declared episodes; copy them too")
         rows = {path: check_file(path, self._columns) for path in dict.fromkeys(e.path for e in self._there)}
         self.frames = sum(_length(e, rows[e.path]) for e in self._there)
+        self._kept: Columns | None = None
 
     def takes(self) -> Iterator[Take]:
         """The episodes present, in order; raises :class:`RecordingError` at one that cannot be read."""
@@ -45,12 +46,18 @@ class LeRobot:
 
     def part(self, share: int, shares: int) -> Iterator[Take]:
         """The ``share``-th of ``shares`` runs of episodes: files that several share are read by few processes."""
-        path, table = None, None
         count = len(self._there)
         for episode in self._there[count * share // shares : count * (share + 1) // shares]:
-            if table is None or path != episode.path:
-                path, table = episode.path, read_columns(episode.path, self._columns)
-            yield self._take(episode, table.rows(*episode.rows) if episode.rows else table)
+            yield self._take(episode, self._table(episode))
+
+    def _table(self, episode: EpisodeRows) -> Columns:
+        """Its rows; a file that several share is kept for the next, and no file longer than that."""
+        if episode.rows is None:
+            return read_columns(episode.path, self._columns)
+        if self._kept is None or self._kept.path != episode.path:
+            self._kept = None
+            self._kept = read_columns(episode.path, self._columns)
+        return self._kept.rows(*episode.rows)
 
     def _take(self, episode: EpisodeRows, table: Columns) -> Take:
         signals = tuple(self._signal(feature, table) for feature in self._meta.features)

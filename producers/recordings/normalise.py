@@ -220,6 +220,8 @@ class Normaliser:
     def _rounded(self, name: str, values: Values, columns: list[int]) -> Float32:
         if values.dtype != np.float32:
             self._told.append(f"{name}: {values.dtype} rounded to float32")
+        elif columns == list(range(values.shape[1])):
+            return np.ascontiguousarray(values, np.float32)  # as it was read: nothing is moved
         with np.errstate(over="ignore"):
             taken: Float32 = np.ascontiguousarray(values[:, columns].astype(np.float32))
         return taken

@@ -124,9 +124,11 @@ def _by_limits(signal: Signal, model: RobotModel) -> tuple[str, str]:
     columns = [c for c, name in enumerate(names) if name in turning]
     if not columns or not known[columns].all():
         return "", ""
-    values = signal.values[:, columns].astype(np.float64)
+    values = signal.values if len(columns) == signal.values.shape[1] else signal.values[:, columns]
     lower, upper = limits.lower[columns], limits.upper[columns]
-    rad, deg = (_beyond(values * scale, lower, upper) for scale in (1.0, np.pi / 180))
+    # the least and the greatest of each column, NaN apart, tell what all of them would
+    least, most = (one.reduce(values, axis=0, initial=np.nan).astype(np.float64) for one in (np.fmin, np.fmax))
+    rad, deg = (_beyond(least * scale, most * scale, lower, upper) for scale in (1.0, np.pi / 180))
     largest = _largest(values)
     if not rad.any() and deg.any() and largest > _SHARE:
         return "rad", "proven: " + _why(names, columns, deg, lower, upper, "degrees")
@@ -135,11 +137,10 @@ def _by_limits(signal: Signal, model: RobotModel) -> tuple[str, str]:
     return "", ""
 
 
-def _beyond(values: Values, lower: Values, upper: Values) -> Mask:
-    """Which columns leave their limits by more than an encoder may."""
+def _beyond(least: Values, most: Values, lower: Values, upper: Values) -> Mask:
+    """Which columns leave their limits by more than an encoder may; all (J,)."""
     with np.errstate(invalid="ignore"):
-        out = (values < lower - _SLACK) | (values > upper + _SLACK)
-    return np.asarray(out.any(axis=0), np.bool_)
+        return np.asarray((least < lower - _SLACK) | (most > upper + _SLACK), np.bool_)
 
 
 def _why(names: list[str], columns: list[int], out: Mask, lower: Values, upper: Values, other: str) -> str:
@@ -197,6 +198,9 @@ def _degrees(signal: Signal, why: str) -> str:
 
 
 def _largest(values: Values) -> float:
+    largest = max(float(values.max()), -float(values.min())) if values.size else 0.0
+    if np.isfinite(largest):
+        return largest
     finite = np.abs(values[np.isfinite(values)])
     return float(finite.max()) if finite.size else 0.0
 
