@@ -48,6 +48,7 @@ class Board:
         consistency = Consistency(context, rules, spikes)
         self.sketch = Sketch(context, rules)
         self.path = Path(context, rules)
+        self._smoothness = Smoothness(context, rules)
         self.families: list[Family] = [
             StampOrder(context, rules),
             LayoutCheck(context, rules),
@@ -63,7 +64,7 @@ class Board:
             RestOffset(context, rules),
             CommandLag(context, rules),
             CopiedCommand(context, rules),
-            Smoothness(context, rules),
+            self._smoothness,
             chatter,
             Idle(context, rules),
             declared,
@@ -92,6 +93,7 @@ class Board:
         cuts = [] if numbers[0] == numbers[-1] else (np.flatnonzero(np.diff(numbers)) + 1).tolist()
         for begin, end in pairwise([0, *cuts, len(numbers)]):
             self._take(part_of(frames, begin, end))
+        self._smoothness.rest()
 
     def _take(self, frames: Frames) -> None:
         if self._held.frames and self._held.first_seq // LARGEST != int(frames.seq[0]) // LARGEST:
@@ -186,7 +188,7 @@ class Board:
             return
         if self._first is None:
             self.families, self._first, self.merged = later.families, later._first, later.merged
-            self.path, self.sketch = later.path, later.sketch
+            self.path, self.sketch, self._smoothness = later.path, later.sketch, later._smoothness
         else:
             cut = Batch(self.context, self.rules, self._before, later._first)
             for family, other in zip(self.families, later.families, strict=True):

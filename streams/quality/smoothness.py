@@ -6,6 +6,7 @@ from array import array
 from collections.abc import Iterable
 from copy import copy, deepcopy
 from math import ceil, sqrt
+from operator import itemgetter
 from statistics import median
 
 import numpy as np
@@ -17,13 +18,15 @@ from kinestream.streams.quality.figures import Figures, figures_of
 from kinestream.streams.quality.filters import BLOCK, Filter
 from kinestream.streams.quality.model import NONE, Context, Floats, Mask, MetricValue, Span
 from kinestream.streams.quality.rules import Rules
-from kinestream.streams.quality.segments import Segments
+from kinestream.streams.quality.segments import Movement, Segments
 
 #: movements whose figures are kept; beyond, every second one is
 _KEPT = 128
 _PER_MOVEMENT = ("S1", "S1v", "S2")
-#: movements that wait to be measured together, at most; samples of them for which there is always room
-_TOGETHER, _ROOM = 16, 512
+#: movements that wait to be measured together, at most, and samples of them
+_TOGETHER, _ROOM = 48, 768
+#: blocks whose speeds wait to be cut into movements, at most, while a batch of a whole take goes by
+_WAITING_BLOCKS = 16
 
 
 class Movements:
@@ -74,40 +77,41 @@ class Movements:
 class Waiting:
     """Movements of all arms that wait to be measured: a dozen cost hardly more than one."""
 
-    __slots__ = ("_arms", "_bends", "_rate", "_samples", "_speeds")
+    __slots__ = ("_arms", "_movements", "_rate", "_samples")
 
     def __init__(self, rate_hz: float) -> None:
         self._rate = rate_hz
         self._arms: list[int] = []
-        self._speeds: list[Floats] = []
-        self._bends: list[float] = []
+        self._movements: list[Movement] = []
         self._samples = 0
 
-    def add(self, arm: int, movement: Floats) -> None:
-        """``movement`` (k, 2): speed, and the squared norm of the joints' second velocity differences."""
+    def add(self, arm: int, movement: Movement, to: list[Movements]) -> None:
+        """``movement``: speed, and the sum of the squared norms of the joints' second velocity differences.
+
+        Measured once there are enough, or more samples than there is room for: which are measured together depends on
+        nothing but the movements.
+        """
         self._arms.append(arm)
-        self._speeds.append(movement[:, 0].copy())
-        self._bends.append(float(np.add.reduce(movement[2:, 1])))
-        self._samples += len(movement)
+        self._movements.append(movement)
+        self._samples += len(movement.speed)
+        if len(self._arms) >= _TOGETHER or self._samples > _ROOM:
+            self.settle(to)
 
     def copied(self) -> Waiting:
         """One that goes on by itself."""
         other = copy(self)
-        other._arms, other._speeds, other._bends = [*self._arms], [*self._speeds], [*self._bends]
+        other._arms, other._movements = [*self._arms], [*self._movements]
         return other
-
-    def is_full(self, room: int) -> bool:
-        """There are enough of them, or more samples than there is room for."""
-        return len(self._arms) >= _TOGETHER or self._samples > room
 
     def settle(self, to: list[Movements]) -> None:
         """Measure those that wait."""
         if not self._arms:
             return
-        found = figures_of(self._speeds, self._bends, self._rate)
-        for arm, one, speed, bend in zip(self._arms, found, self._speeds, self._bends, strict=True):
-            to[arm].add(one, len(speed), bend * self._rate**4)
-        self._arms, self._speeds, self._bends, self._samples = [], [], [], 0
+        found = figures_of([m.speed for m in self._movements], [m.bends for m in self._movements], self._rate)
+        scale = self._rate**4
+        for arm, one, movement in zip(self._arms, found, self._movements, strict=True):
+            to[arm].add(one, len(movement.speed), movement.bends * scale)
+        self._arms, self._movements, self._samples = [], [], 0
 
 
 class Windows:
@@ -123,17 +127,19 @@ class Windows:
         self.windows, self.jerky = [0] * arms, [0] * arms
 
     def add(self, pairs: Floats) -> None:
-        """Go on with (arms, 2, n): speeds, and squared second differences of velocity."""
+        """Go on with (arms, 2, n): speeds, and squared second differences of velocity; n as for segments."""
         n = pairs.shape[2]
-        starts = [0, *range(self._size - self._filled, n, self._size)]
+        begins = range(self._size - self._filled, n, self._size)
+        # a block's end parts a sum as well: as many blocks as may come together, the digits are the same
+        starts = sorted({*range(0, n, BLOCK), *begins})
         sums = np.add.reduceat(pairs, starts, axis=2).tolist()
-        for place in range(len(starts)):
-            if place:
+        for place, start in enumerate(starts):
+            if start in begins:
                 self._close()
             for mine, (speed, jerk) in zip(self._sums, sums, strict=True):
                 mine[0] += speed[place]
                 mine[1] += jerk[place]
-        self._filled = n - starts[-1] + (self._filled if len(starts) == 1 else 0)
+        self._filled = n - begins[-1] if begins else self._filled + n
         if self._filled == self._size:
             self._close()
 
@@ -166,6 +172,7 @@ class _Lane:
         "_band",
         "_before",
         "_columns",
+        "_pending",
         "_smooth",
         "energy",
         "frames",
@@ -193,6 +200,8 @@ class _Lane:
         # S6 is a share of energy, told to a few digits: single precision halves its cost
         self._band = Filter(tuple(band), rate, "float32") if band else None
         self._before: Floats | None = None
+        #: of blocks filtered, (arms, 2, n): speeds, and squared second differences
+        self._pending: list[Floats] = []
         self.segments = [Segments(rules, rate) for _ in arms]
         self.movements = [Movements() for _ in arms]
         self.waiting = Waiting(rate)
@@ -208,15 +217,34 @@ class _Lane:
         np.multiply(squares, squares, out=squares)
         series = self._arm @ squares.T
         np.sqrt(series[:, :n], out=series[:, :n])
-        pairs = series.reshape(arms, 2, n)
-        for place, segments in enumerate(self.segments):
-            for movement in segments.add(pairs[place].T):
-                self.waiting.add(place, movement)
-        # together with the movements that go on no more than the longest there may be: that is what is held at most
-        if self.waiting.is_full(max(_ROOM, sum(segments.room for segments in self.segments) // 3)):
-            self.waiting.settle(self.movements)
-        self.windows.add(pairs)
+        self._pending.append(series.reshape(arms, 2, n))
         self._tremble(velocity)
+        if len(self._pending) >= _WAITING_BLOCKS or n < BLOCK:
+            self.cut()
+
+    def cut(self) -> None:
+        """Cut into movements what was filtered: several blocks cost hardly more than one."""
+        if not self._pending:
+            return
+        pairs = self._pending[0] if len(self._pending) == 1 else np.concatenate(self._pending, axis=2)
+        self._pending = []
+        ended = [
+            ((one.end - 1) // BLOCK, arm, one)
+            for arm, segments in enumerate(self.segments)
+            for one in segments.add(pairs[arm])
+        ]
+        # in the order in which they would end if every block came by itself
+        for _, arm, movement in sorted(ended, key=itemgetter(0, 1)):
+            self.waiting.add(arm, movement, self.movements)
+        self.windows.add(pairs)
+
+    def finish(self) -> None:
+        """Measure the movements that go on, and all that wait: nothing more comes."""
+        self.cut()
+        for arm, segments in enumerate(self.segments):
+            for movement in segments.finish():
+                self.waiting.add(arm, movement, self.movements)
+        self.waiting.settle(self.movements)
 
     def _smoothed(self, velocity: Floats) -> Floats:
         """The filtered velocity (n, A), and below it its second differences (n, A).
@@ -253,12 +281,14 @@ class _Lane:
         other._band = deepcopy(self._band)
         other.segments = [segments.copied() for segments in self.segments]
         other.movements = [movements.copied() for movements in self.movements]
+        other._pending = [*self._pending]
         other.waiting, other.windows = self.waiting.copied(), self.windows.copied()
         other.energy, other.tremor = self.energy.copy(), self.tremor.copy()
         return other
 
     def interrupt(self) -> None:
         """What follows does not continue what was."""
+        self.cut()
         self._smooth.reset()
         if self._band is not None:
             self._band.reset()
@@ -330,16 +360,18 @@ class Smoothness(Family):
                 lane.add(self._held)
                 self._held, self._filled = _NO_FRAMES, 0
 
+    def rest(self) -> None:
+        """Cut into movements what waits: the caller has no more frames at hand."""
+        if self._lane is not None:
+            self._lane.cut()
+
     def _whole(self) -> _Lane | None:
         """The lane with what is held and the movement going on, on a copy: more frames may come."""
         if self._finished is None and self._lane is not None:
             lane = self._lane.copied()
             if self._filled:
                 lane.add(self._held[: self._filled])
-            for place, segments in enumerate(lane.segments):
-                for movement in segments.finish():
-                    lane.waiting.add(place, movement)
-            lane.waiting.settle(lane.movements)
+            lane.finish()
             self._finished = lane
         return self._finished
 

@@ -98,12 +98,13 @@ def test_row_7_cut_into_movements_each_is_alike(dwell, count, cut):
     segments = Segments(BUILTIN, 100)
     found = []
     for begin in range(0, len(speed), cut):
-        found += segments.add(speed[begin : begin + cut, None])
+        part = speed[begin : begin + cut]
+        found += segments.add(np.stack((part, np.zeros_like(part))))
     found += segments.finish()
     assert len(found) == count
     for movement in found:
-        assert ldlj(movement[:, 0], 100) == pytest.approx(-4.77307, abs=1e-5)
-        assert sparc(movement[:, 0], 100) == pytest.approx(-1.40592, abs=1e-5)
+        assert ldlj(movement.speed, 100) == pytest.approx(-4.77307, abs=1e-5)
+        assert sparc(movement.speed, 100) == pytest.approx(-1.40592, abs=1e-5)
 
 
 @pytest.mark.parametrize(
