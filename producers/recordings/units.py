@@ -127,7 +127,8 @@ def _by_limits(signal: Signal, model: RobotModel) -> tuple[str, str]:
     values = signal.values if len(columns) == signal.values.shape[1] else signal.values[:, columns]
     lower, upper = limits.lower[columns], limits.upper[columns]
     # the least and the greatest of each column, NaN apart, tell what all of them would
-    least, most = (one.reduce(values, axis=0, initial=np.nan).astype(np.float64) for one in (np.fmin, np.fmax))
+    with np.errstate(invalid="ignore"):
+        least, most = (one.reduce(values, axis=0, initial=np.nan).astype(np.float64) for one in (np.fmin, np.fmax))
     rad, deg = (_beyond(least * scale, most * scale, lower, upper) for scale in (1.0, np.pi / 180))
     largest = _largest(values)
     if not rad.any() and deg.any() and largest > _SHARE:
@@ -198,7 +199,8 @@ def _degrees(signal: Signal, why: str) -> str:
 
 
 def _largest(values: Values) -> float:
-    largest = max(float(values.max()), -float(values.min())) if values.size else 0.0
+    with np.errstate(invalid="ignore"):
+        largest = max(float(values.max()), -float(values.min())) if values.size else 0.0
     if np.isfinite(largest):
         return largest
     finite = np.abs(values[np.isfinite(values)])
