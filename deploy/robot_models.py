@@ -10,7 +10,7 @@ from typing import Final
 import numpy as np
 
 from kinestream.deploy.local.stack import Stack
-from kinestream.schemas.errors import BrokerError, KinestreamError, StoreError
+from kinestream.schemas.errors import BrokerError, KinestreamError, StoreError, UnknownModelError
 from kinestream.schemas.model_files import read_model
 from kinestream.schemas.models import Models, RobotModel, find_model, load_model, model_ids
 from kinestream.schemas.registry import Registry
@@ -92,6 +92,27 @@ def model_named(name: str) -> RobotModel:
         return registered().find(name) or load_model(name)
     except BrokerError:
         return load_model(name)
+
+
+def registered_named(name: str) -> RobotModel | None:
+    """The description somebody registered under an id; ``None`` where it is the one shipped here, or no id at all.
+
+    Raises :class:`UnknownModelError` for an id nobody has described, and says so where no broker could be asked.
+    """
+    if not name or name.startswith("provisional:") or name.lower().endswith(".json"):
+        return None
+    try:
+        found = registered().find(name)
+    except KinestreamError as problem:
+        if find_model(name) is not None:
+            return None
+        try:
+            load_model(name)
+        except UnknownModelError as unknown:
+            raise UnknownModelError(f"{unknown}; what is registered could not be asked: {problem}") from problem
+        return None
+    shipped = load_model(name) if found is None else find_model(name)
+    return None if found is shipped else found
 
 
 def provisional_named(model_id: str) -> KnownModel | None:

@@ -88,7 +88,11 @@ def publish(
 def choices_of(
     model: str, joints: str, rate: float, unit: str, topic: str, split: float, calibration: Path | None = None
 ) -> Choices:
-    """What the options say of a recording; raises :class:`ContractError` for a unit that is none."""
+    """What the options say of a recording; a model's id means what is registered under it, where somebody did.
+
+    Raises :class:`ContractError` for a unit that is none, :class:`UnknownModelError` for an id nobody has described.
+    """
+    from kinestream.deploy.robot_models import registered_named
     from kinestream.producers.recordings import Choices
     from kinestream.schemas.errors import ContractError
 
@@ -99,7 +103,8 @@ def choices_of(
     names = tuple(name.strip() for name in joints.split(",")) if joints else ()
     if unit and calibration:
         raise ContractError(f"--unit {unit} and --calibration {calibration}: give one of them, for they say the same")
-    return Choices(model, names, rate, unit, topic, split, str(calibration) if calibration else "")
+    described = registered_named(model)
+    return Choices(model, names, rate, unit, topic, split, str(calibration) if calibration else "", described)
 
 
 def broker_for(settings: Settings) -> str:

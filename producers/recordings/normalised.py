@@ -17,6 +17,8 @@ from kinestream.schemas.errors import RecordingError
 
 def guess_of(path: Path, source: Source, choices: Choices) -> Guess:
     """The robot of a source: as a person names it, as it says itself, or as its joints' names let guess."""
+    if choices.described is not None:
+        return Guess(choices.described.model_id, choices.described, 1.0, "registered, and named with --model")
     if choices.model:
         return named(choices.model)
     if declared_model(source.hint):

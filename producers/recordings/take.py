@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from kinestream.schemas.frames import Int64
+from kinestream.schemas.models import RobotModel
 
 #: What a signal is of each joint, or "channel": anything else, under its own name.
 Role = Literal["position", "velocity", "effort", "command", "channel"]
@@ -97,6 +98,8 @@ class Choices:
     split_s: float = 0.0
     #: a file that maps the source's own units to radians (producers/recordings/calibration.py)
     calibration: str = ""
+    #: the description ``model`` stands for, where it is another than the one shipped here: somebody registered it
+    described: RobotModel | None = None
 
 
 @runtime_checkable
