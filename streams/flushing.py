@@ -46,6 +46,8 @@ class Flush:
         #: what each closing episode repeats, None = it was not looked for; and the takes of this round
         self._twins: dict[Subject, Twins | None] = {}
         self._shelf = Shelf()
+        #: whose final findings and takes are stored in this round
+        self._told: set[Subject] = set()
         #: the newest status of each robot, (broker time in ms, its fields), where it is time to store them
         self.words: Sequence[Owned[Word]] = ()
         #: takes that were stored as part of their task
@@ -56,12 +58,13 @@ class Flush:
     async def durable(self, due: Sequence[Owned[Due]]) -> None:
         """Dead letters, journal, blocks, live findings and robots, all at once; then each ``due`` is confirmed.
 
-        Meanwhile the store is asked what the episodes repeat that close and need no rows for it.
+        Meanwhile episodes that close, and need no rows for it, are sealed, and what is found in them is told.
 
         Rows of episodes that failed are no part of it: they stay due, and hold the watermark back.
         """
-        closing = [(one, episode_id) for one, d in due for episode_id in d.closing]
-        await asyncio.gather(self._bury(due), self._rows(due), self._look(_clean(closing)))
+        clean = _clean([(one, episode_id) for one, d in due for episode_id in d.closing])
+        last, others = _split(clean, [(one, change) for one, d in due for change in d.findings])
+        await asyncio.gather(self._bury(due), self._rows(due), self._findings(others), self._tell_clean(clean, last))
         for one, d in due:
             if not one.ownership.lost:
                 self._confirm(one, d)
@@ -89,18 +92,29 @@ class Flush:
         await asyncio.gather(
             self._journal([(one, row) for one, row in journal if not row.reopened]),
             self._inserts.insert("frame_blocks", self._blocks_table, blocks, lambda row: row.episode_id),
-            self._findings([(one, change) for one, d in due for change in d.findings]),
             robots.insert("robot_live", tables.robot_live, self.words, lambda word: str(word[1]["robot_id"])),
         )
+
+    async def _tell_clean(self, clean: Sequence[Owned[str]], last: Sequence[Owned[FindingChange]]) -> None:
+        """Their ``last`` provisional findings before the final ones, so that listeners end with these."""
+        await asyncio.gather(self._look(clean), self._findings(last))
+        sealed = [self._seal(one, episode_id, None) for one, episode_id in clean]
+        await self._tell([(one, closed) for one, closed in sealed if closed is not None and not closed.rewind])
+
+    async def _tell(self, sealed: Sequence[Owned[Closed]]) -> None:
+        """Final findings, and what others find an episode by: before its journal says CLOSED, else a crash loses it."""
+        fresh = [(one, closed) for one, closed in sealed if (one, closed.episode_id) not in self._told]
+        await asyncio.gather(
+            self._findings([(one, change) for one, closed in fresh for change in closed.findings]),
+            self._takes([(one, row) for one, closed in fresh for row in closed.takes]),
+        )
+        self._told |= {(one, closed.episode_id) for one, closed in fresh}
 
     async def close(self, closing: Sequence[Owned[str]]) -> None:
         """Seal, store and announce; an episode that is dirty is judged again from its stored blocks."""
         sealed = await self._seal_all(closing)
         await self._quarantine([(one, closed) for one, closed in sealed if closed.rewind])
-        await asyncio.gather(
-            self._findings([(one, change) for one, closed in sealed for change in closed.findings]),
-            self._takes([(one, row) for one, closed in sealed for row in closed.takes]),
-        )
+        await self._tell(sealed)
         await self._announce([(one, row) for one, closed in sealed if (row := self._outbox(one, closed)) is not None])
         lost_causes = {(one, closed.episode_id) for one, closed in sealed if closed.rewind}
         for one, episode_id in closing:
@@ -285,6 +299,16 @@ def weight(one: Assigned, episode_id: str) -> int:
 def _clean(closing: Sequence[Owned[str]]) -> list[Owned[str]]:
     """Those that need no rows."""
     return [(one, i) for one, i in closing if i in one.assembler.episodes and not one.assembler.episodes[i].dirty]
+
+
+def _split(
+    closing: Sequence[Owned[str]], changes: Sequence[Owned[FindingChange]]
+) -> tuple[list[Owned[FindingChange]], list[Owned[FindingChange]]]:
+    """Those of ``closing`` episodes, and the others."""
+    ends, last, others = set(closing), list[Owned[FindingChange]](), list[Owned[FindingChange]]()
+    for one, change in changes:
+        (last if (one, str(change.episode["episode_id"])) in ends else others).append((one, change))
+    return last, others
 
 
 def _print(one: Assigned, episode_id: str, rows: Sequence[BlockRow]) -> Print | None:

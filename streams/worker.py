@@ -1,7 +1,7 @@
 """The worker: owns the assigned partitions' assemblers, makes their effects durable in order, and commits behind them.
 
-Order of a flush: dead letters, journal, blocks, live findings and robots; then, for episodes that close, final
-findings; journal CLOSED and episode rows; events. A crash anywhere repeats from the watermark or the journal.
+Order of a flush: dead letters, journal, blocks, findings and robots; then, for episodes that close, journal CLOSED and
+episode rows; events. A crash anywhere repeats from the watermark or the journal.
 """
 
 from __future__ import annotations

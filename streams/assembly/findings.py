@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
 
 from kinestream.schemas.skills import load_skills
 from kinestream.streams.assembly.episode import Episode
 from kinestream.streams.assembly.values import FindingChange, JsonDict
-from kinestream.streams.quality import Delivery, Finding, Flag, Judgement
+from kinestream.streams.quality import Delivery, Finding, Flag, Judgement, LampBook
 from kinestream.streams.quality.model import Origin, make_finding, say
 
 
@@ -78,6 +79,12 @@ def live_changes(episode: Episode, now_ms: int) -> list[FindingChange]:
         return []
     whose = identity(episode)
     return [FindingChange(state, finding, whose, True, 0, now_ms) for state, finding in changes]
+
+
+def light(episode: Episode, told: Iterable[FindingChange]) -> None:
+    """Take final findings that were told for an episode that did not come to be announced as lit."""
+    raised = [change.finding for change in told if change.state == "RAISED"]
+    episode.lamps = LampBook([*episode.lamps.lit, *raised])
 
 
 def final_changes(episode: Episode, judgement: Judgement, revision: int, closed_ms: int) -> tuple[FindingChange, ...]:

@@ -16,7 +16,7 @@ from kinestream.streams.assembly.closing import NEVER
 from kinestream.streams.assembly.commands import Commands
 from kinestream.streams.assembly.effects import Due, collect, collect_streams, has_aged, pending
 from kinestream.streams.assembly.episode import CLOSING, Episode
-from kinestream.streams.assembly.findings import live_changes
+from kinestream.streams.assembly.findings import light, live_changes
 from kinestream.streams.assembly.flight import InFlight
 from kinestream.streams.assembly.intake import Intake, JudgeFor
 from kinestream.streams.assembly.journal import rebuild, tombstone
@@ -270,6 +270,8 @@ class PartitionAssembler:
         self.counts["failures"] += 1
         episode.attempts += 1
         episode.error = error[:ERROR_TEXT]
+        if episode.sealed is not None:  # what it found is told: what closes it otherwise takes that back
+            light(episode, episode.sealed.findings)
         if episode.attempts >= self.limits.attempts and not episode.quarantined:
             episode.quarantined, episode.sealed = True, None  # what was sealed cannot be announced
         episode.hold(max(self._next_offset, 0))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import uuid
 from dataclasses import replace
 
+import numpy as np
 import pytest
 
 from kinestream.streams.quality import EpisodeJudge
@@ -229,6 +230,19 @@ def test_an_episode_whose_announcement_is_refused_three_times_is_quarantined_und
     assert [(e["status"], e["revision"]) for e in owner.store.events] == [("QUARANTINED", 1)]
     assert len(owner.store.rewinds) == 1
     assert owner.store.in_flight() == []
+
+
+def test_what_was_told_of_an_episode_that_is_quarantined_then_is_taken_back():
+    owner, log, take = Owner(), Log(), Take()
+    take.values["position"][150:, 0] = np.nan
+    unannounced(owner, take, log)
+    told, again = (refuse(owner, take).findings for _ in range(2))
+    assert told == again
+    assert {change.state for change in told} == {"RAISED"}
+    owner.flush()
+    assert owner.store.event()["status"] == "QUARANTINED"
+    last = {change.finding.finding_id: change.state for change in owner.store.findings}
+    assert {last[change.finding.finding_id] for change in told} == {"CLEARED"}
 
 
 def test_what_was_sealed_and_not_announced_is_announced_by_the_next_owner():
