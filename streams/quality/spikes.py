@@ -19,10 +19,12 @@ _ONE = np.uint64(1)
 class Spikes(Family):
     """I9 spike: |q_(k-1) - (q_k + q_(k-2))/2| (QARTOD's spike test), rad; I10 resolution: least nonzero |dq|, rad.
 
-    I9 SUSPECT above 1/2 amax D^2 + 3 LSB, amax = vmax / 0.05 s (ours), LSB the resolution so far; both with the
-    stamps' own spacing and with equal spacing, so that an uneven stamp is no spike; a step that is a jump (I8) makes no
-    spike of its neighbours: one fault, one finding. Needs vmax. I10 SUSPECT, as
-    information only, above 2 pi / 2^12 (a 12-bit encoder; ours) once a joint made 100 steps.
+    I9 SUSPECT above 1/2 amax D^2 + 3 LSB, amax = vmax / 0.05 s (ours), LSB the resolution so far, D no less than the
+    nominal period; both with the stamps' own spacing and with equal spacing, so that an uneven stamp is no spike. A
+    loop that stalls stamps a sample late (the interval before it is a gap, T4's, the one after too short for what
+    moved) or several at once (intervals next to nothing): neither is a spike. A step that is a jump (I8) makes no
+    spike of its neighbours: one fault, one finding. Needs vmax. I10 SUSPECT, as information only, above 2 pi / 2^12 (a
+    12-bit encoder; ours) once a joint made 100 steps.
     """
 
     metrics = ("I9", "I10")
@@ -37,10 +39,12 @@ class Spikes(Family):
         self._fastest = np.where(self.known, speed * rules.jump_suspect, np.inf) * (1 + SLACK)
         rate = context.nominal_rate_hz
         self._least_s = rules.jump_least_period / rate if rate > 0 else 0.0
+        self._nominal_s = 1 / rate if rate > 0 else 0.0
+        self._longest_s = rules.gap_periods / rate * (1 + SLACK) if rate > 0 else np.inf
         self._least_acceleration = float(self.acceleration.min(initial=np.inf))
         self._least = np.full(width, _NONE, np.uint64)
-        # the last step of the batch before, its validity and period
-        self._before: tuple[Floats, Mask, float] | None = None
+        # the last step of the batch before, its validity and period, and whether the interval before it was a gap
+        self._before: tuple[Floats, Mask, float, bool] | None = None
         self.spells: dict[int, Spell] = {}
 
     def add(self, batch: Batch) -> None:
@@ -49,21 +53,23 @@ class Spikes(Family):
             return
         step, n = batch.step, batch.n
         usable = batch.steps("position")
-        earlier, valid, period = self._before or (step[0], np.zeros(step.shape[1], np.bool_), float(batch.period[0]))
+        nothing = (step[0], np.zeros(step.shape[1], np.bool_), float(batch.period[0]), False)
+        earlier, valid, period, late = self._before or nothing
         turn = batch.shop.spare[:n]
         np.subtract(step[1:], step[:-1], out=turn[1:])
         np.subtract(step[0], earlier, out=turn[0])
         size = np.absolute(turn, out=turn)
-        least = min(float(np.minimum.reduce(batch.period)), period) ** 2
+        least = max(min(float(np.minimum.reduce(batch.period)), period), self._nominal_s) ** 2
         # the largest of all joints is often below the least of their limits
         if not np.maximum.reduce(size.reshape(-1)) <= self._least_acceleration * least:
             doubtful = over_frames(np.maximum, size) > self.acceleration * least
-            self._look(batch, usable, doubtful, earlier, valid, period)
+            self._look(batch, usable, doubtful, earlier, valid & (not late), period)
         self._resolve(batch, step, usable)
         self._before = (
             step[-1].copy(),
             np.ones(step.shape[1], np.bool_) if usable is None else usable[-1].copy(),
             float(batch.period[-1]),
+            bool((batch.period[-2] if n > 1 else period) > self._longest_s),
         )
 
     def _look(
@@ -73,13 +79,16 @@ class Spikes(Family):
             return
         mask = np.ones(batch.step.shape, np.bool_) if usable is None else usable
         pairs = mask & np.vstack((valid, mask[:-1]))
+        # the first step of a pair begins at a sample that a stalled loop may have stamped late
+        gaps = np.concatenate(([period], batch.period[:-1])) > self._longest_s
+        pairs[1:] &= ~gaps[:-1, None]
         for j in np.flatnonzero(doubtful).tolist():
             self._closely(batch, j, pairs[:, j], earlier[j], period)
 
     def _closely(self, batch: Batch, j: int, pairs: Mask, earlier: float, period: float) -> None:
         step = np.concatenate(([earlier], batch.step[:, j]))
         length = np.concatenate(([period], batch.period))
-        longer = np.maximum(length[1:], length[:-1])
+        longer = np.maximum(np.maximum(length[1:], length[:-1]), self._nominal_s)
         plain = np.abs(step[1:] - step[:-1]) / 2
         # q_(k-1) off the straight line from q_(k-2) to q_k, by the stamps
         timed = np.abs(step[1:] * length[:-1] - step[:-1] * length[1:]) / (length[1:] + length[:-1])
