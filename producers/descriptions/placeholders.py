@@ -13,7 +13,10 @@ FAST: Final = 100.0
 STRONG: Final = 1000.0
 #: What exporters write where nobody knows: half a turn or a whole one each way, as rounded as 3.14.
 _TURNS: Final = (pi, 2 * pi)
-_ROUNDED: Final = 0.005
+_ROUNDED: Final = 0.01
+TURN: Final = "are half a turn or a whole one each way, as exporters write where nobody knows"
+#: A note of a description that begins so names the joints whose turns are no placeholder, and who says so.
+DOCUMENTED: Final = "turns the maker documents: "
 #: Joints that may share one velocity and one effort by chance.
 _ALIKE: Final = 3
 
@@ -24,9 +27,12 @@ def settle(joints: list[FoundJoint], keep_turns: bool = False) -> list[str]:
     Unknown is safe: a limit nobody meant would either never be passed, or be passed all day.
     """
     told: dict[str, list[str]] = {}
+    kept: list[str] = []
     for joint in joints:
-        reason = _no_range(joint, keep_turns)
-        if reason:
+        reason = no_range(joint.type, joint.lower, joint.upper)
+        if reason == TURN and keep_turns:
+            kept.append(joint.name)
+        elif reason:
             joint.lower = joint.upper = None
             told.setdefault(f"position limits {reason}: unknown", []).append(joint.name)
         for what, most, unit in (("velocity", FAST, "/s"), ("effort", STRONG, " Nm or N")):
@@ -36,21 +42,20 @@ def settle(joints: list[FoundJoint], keep_turns: bool = False) -> list[str]:
                 why = "not above 0" if value <= 0 else f"{most:g}{unit} or more"
                 told.setdefault(f"{what} {why}, which no robot has: unknown", []).append(joint.name)
     notes = [f"{text} ({some(names)})" for text, names in told.items()]
+    notes += [f"{DOCUMENTED}{', '.join(kept)} (say where)"] if kept else []
     return notes + [text for what in ("velocity", "effort") if (text := _alike(joints, what))]
 
 
-def _no_range(joint: FoundJoint, keep_turns: bool) -> str:
-    lower, upper = joint.lower, joint.upper
+def no_range(kind: str, lower: float | None, upper: float | None) -> str:
+    """Why a joint's position limits are none that anybody meant; empty where they may be meant."""
     if lower is None or upper is None:
         return "half given" if (lower is None) != (upper is None) else ""
     if lower >= upper:
         return "both 0" if lower == upper == 0 else "leave no way between them"
     if max(-lower, upper) >= FAR:
         return f"of {FAR:g} or more"
-    turn = joint.type == "revolute" and any(abs(upper - t) < _ROUNDED and abs(lower + t) < _ROUNDED for t in _TURNS)
-    if turn and not keep_turns:
-        return "are half a turn or a whole one each way, as exporters write where nobody knows"
-    return ""
+    turn = kind == "revolute" and any(abs(upper - t) < _ROUNDED and abs(lower + t) < _ROUNDED for t in _TURNS)
+    return TURN if turn else ""
 
 
 def _alike(joints: list[FoundJoint], what: str) -> str:

@@ -115,7 +115,9 @@ def test_limits_that_exporters_write_where_nobody_knows_are_unknown_and_told(tmp
         "effort 1000 Nm or N or more",
     ):
         assert said in told
-    assert joints(draft(tmp_path, URDF, keep_turns=True))["wrist"][1:3] == (-3.14159, 3.1416)
+    kept = draft(tmp_path, URDF, keep_turns=True)
+    assert joints(kept)["wrist"][1:3] == (-3.14159, 3.1416)
+    assert "turns the maker documents: wrist (say where)" in kept.notes
 
 
 def test_one_velocity_for_every_joint_is_kept_and_told(tmp_path):

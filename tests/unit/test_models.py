@@ -8,6 +8,7 @@ from importlib.resources import files
 import numpy as np
 import pytest
 
+from kinestream.producers.descriptions.placeholders import DOCUMENTED, TURN, no_range
 from kinestream.schemas.errors import UnknownModelError
 from kinestream.schemas.models import find_model, load_model, model_ids
 
@@ -136,3 +137,32 @@ def test_every_file_names_itself_and_no_field_is_missing():
         described = json.loads(file.read_text(encoding="utf-8"))
         assert file.name == f"{described['model_id']}.json"
         assert set(described) - {"notes"} == {"model_id", "maker", "model", "category", "source", "aliases", "joints"}
+
+
+@pytest.mark.parametrize("model_id", model_ids())
+def test_no_shipped_limit_is_a_placeholder_and_every_turn_has_a_witness(model_id):
+    """The rule that imports obey; exceptions stand in the file, with who documents them."""
+    model = load_model(model_id)
+    witnessed = [note.removeprefix(DOCUMENTED) for note in model.notes if note.startswith(DOCUMENTED)]
+    named = {name for note in witnessed for name in note.partition(" (")[0].split(", ")}
+    reasons = {joint.name: no_range(joint.type, joint.lower, joint.upper) for joint in model.joints}
+    assert {name for name, reason in reasons.items() if reason == TURN} == named
+    assert {reason for reason in reasons.values()} <= {"", TURN}
+    assert all("(" in note and "say where" not in note for note in witnessed)
+
+
+@pytest.mark.parametrize(
+    ("kind", "lower", "upper", "placeholder"),
+    [
+        ("revolute", -3.14, 3.14, True),
+        ("revolute", -6.28, 6.2832, True),
+        ("revolute", -3.15, 3.15, True),
+        ("revolute", -3.11, 3.11, False),  # 178 degrees is a stop
+        ("revolute", -3.14, 2.5, False),  # somebody measured the other end
+        ("revolute", 0.0, 3.14, False),
+        ("prismatic", -3.14, 3.14, False),
+        ("continuous", None, None, False),
+    ],
+)
+def test_a_turn_each_way_is_a_placeholder_unless_somebody_documents_it(kind, lower, upper, placeholder):
+    assert (no_range(kind, lower, upper) == TURN) is placeholder
