@@ -22,8 +22,8 @@ from kinestream.producers.recordings.take import Choices, Source
 from kinestream.schemas.errors import RecordingError
 
 READABLE: Final = (
-    "readable are LeRobot v1, v2.1 and v3.0, MCAP, rosbag2, ROS 1 bags, HDF5 of ACT, robomimic and dm_control, CSV,"
-    " npz, AMP JSON, BVH and AMC (docs/formats.md)"
+    "readable are LeRobot v1, v2.0, v2.1 and v3.0, MCAP, rosbag2, ROS 1 bags, HDF5 of ACT, robomimic and dm_control,"
+    " CSV, npz, AMP JSON, BVH and AMC (docs/formats.md)"
 )
 _Reader = Callable[[Path, Choices], Source]
 _HDF5: Final = (".hdf5", ".h5", ".hdf")

@@ -1,4 +1,4 @@
-"""The reader of LeRobot v2.1 and v3.0 data sets (Parquet); never alters a value or invents a stamp.
+"""The reader of LeRobot v2 and v3.0 data sets (Parquet); never alters a value or invents a stamp.
 
 Action is the command. Stamps: ``t_ns = rint(float64(timestamp) * 1e9)`` of the float32 column ``timestamp``, seconds
 from the start of the episode; their resolution is the float32 spacing at the last stamp.
@@ -23,7 +23,7 @@ _ROLES: Final[dict[str, Role]] = {STATE: "position", ACTION: "command"}
 
 
 class LeRobot:
-    """A data set as a :class:`Source`; ``only`` limits a v2.1 to one of its episode files."""
+    """A data set as a :class:`Source`; ``only`` limits a v2 to one of its episode files."""
 
     def __init__(self, folder: Path, only: Path | None = None) -> None:
         self._meta = read_meta(folder)

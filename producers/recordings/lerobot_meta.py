@@ -1,4 +1,4 @@
-"""What the meta folder of a LeRobot v2.1 or v3.0 data set declares; never opens an episode's frames."""
+"""What the meta folder of a LeRobot v2 or v3.0 data set declares; never opens an episode's frames."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from kinestream.schemas.errors import RecordingError
 
 STATE: Final = "observation.state"
 ACTION: Final = "action"
-VERSIONS: Final = ("v2.1", "v3.0")
+VERSIONS: Final = ("v2.0", "v2.1", "v3.0")
 #: Columns that count or stamp; they are no signals.
 COUNTERS: Final = frozenset({"timestamp", "frame_index", "episode_index", "index", "task_index", "next.done"})
 
@@ -55,13 +55,11 @@ class LeRobotMeta:
 
 
 def read_meta(folder: Path) -> LeRobotMeta:
-    """Read the meta folder; raises :class:`RecordingError` for all but a sound v2.1 or v3.0."""
+    """Read the meta folder; raises :class:`RecordingError` for all but a sound v2.0, v2.1 or v3.0."""
     info = _json(folder / "meta" / "info.json")
     version = info.get("codebase_version")
     if version not in VERSIONS:
-        raise RecordingError(
-            f"{folder} is a LeRobot data set of version {version}; {' and '.join(VERSIONS)} can be read"
-        )
+        raise RecordingError(f"{folder} is a LeRobot data set of version {version}; {', '.join(VERSIONS)} can be read")
     try:
         features = tuple(_features(folder, info["features"]))
         return LeRobotMeta(
@@ -71,7 +69,7 @@ def read_meta(folder: Path) -> LeRobotMeta:
             fps=_rate(info["fps"]),
             features=features,
             left_out=tuple(n for n in info["features"] if n not in COUNTERS and n not in {f.name for f in features}),
-            episodes=tuple(_episodes_v21(folder, info) if version == "v2.1" else _episodes_v30(folder, info)),
+            episodes=tuple(_episodes_v30(folder, info) if version == "v3.0" else _episodes_v2(folder, info)),
         )
     except (KeyError, IndexError, TypeError, ValueError, AttributeError, ZeroDivisionError, OverflowError) as problem:
         raise RecordingError(
@@ -105,7 +103,7 @@ def _unit(feature: Mapping[str, Any]) -> str:
     return units.pop() if units in ({"rad"}, {"deg"}) else ""
 
 
-def _episodes_v21(folder: Path, info: Mapping[str, Any]) -> Iterator[EpisodeRows]:
+def _episodes_v2(folder: Path, info: Mapping[str, Any]) -> Iterator[EpisodeRows]:
     rows = _episode_rows(folder / "meta" / "episodes.jsonl")
     rows = rows or [{"episode_index": i} for i in range(int(info["total_episodes"]))]
     for row in rows:

@@ -156,7 +156,7 @@ def test_a_folder_that_is_no_data_set_or_of_another_version_is_refused(tmp_path,
     (tmp_path / "photos").mkdir()
     assert "no recording" in refused(tmp_path / "photos")
     change_info(data_set, codebase_version="v1.6")
-    assert "version v1.6; v2.1 and v3.0 can be read" in refused(data_set)
+    assert "version v1.6; v2.0, v2.1, v3.0 can be read" in refused(data_set)
     change_info(data_set, codebase_version="v2.1", fps="fast")
     assert "not that of a LeRobot" in refused(data_set)
     (data_set / "meta" / "info.json").write_text("{")
@@ -210,3 +210,11 @@ def test_columns_that_do_not_fit_are_refused(data_set, spoil, told):
     spoil(values)
     write_episode(data_set, 0, values)
     assert told in refused(data_set)
+
+
+def test_a_v20_differs_in_its_statistics_only(data_set):
+    one = list(open_recording(data_set))
+    change_info(data_set, codebase_version="v2.0")
+    two = list(open_recording(data_set))
+    assert [e.position.tobytes() for e in one] == [e.position.tobytes() for e in two]
+    assert open_recording(data_set).format == "LeRobot v2.0"

@@ -10,8 +10,10 @@ from typer.testing import CliRunner
 
 from kinestream.deploy.cli import application
 from kinestream.producers.recordings import Choices, open_recording
+from kinestream.producers.recordings.take import OWN, UNDECLARED, Signal
+from kinestream.producers.recordings.units import Beside, settle
 from kinestream.schemas.errors import RecordingError, UndecidedError
-from kinestream.schemas.models import load_model
+from kinestream.schemas.models import load_model, model_ids
 from tests.plugins.recordings import write_episode
 
 PANDA = "franka-panda"
@@ -204,3 +206,22 @@ def test_what_has_to_be_decided_after_another_choice_is_decided_in_the_same_line
     lines = json.loads(run(tmp_path / "x.csv", "--json")[1])["choose"]
     assert any(line.endswith("--model therobotstudio-so-101 --unit deg") for line in lines)
     assert all("--model" in line and "--unit" in line for line in lines)
+
+
+@pytest.mark.parametrize("model_id", model_ids())
+def test_no_movement_of_any_model_is_proven_to_be_in_a_unit_it_is_not_in(model_id):
+    model, rng = load_model(model_id), np.random.default_rng(0)
+    lower, upper = np.nan_to_num(model.lower, nan=-1), np.nan_to_num(model.upper, nan=1)
+    for _ in range(5):
+        centre = rng.uniform(lower, upper)
+        swing = 0.2 * (upper - lower) * rng.uniform(-1, 1, len(lower))
+        position = np.clip(centre + swing * np.sin(np.arange(100) / 10)[:, None], lower, upper)
+        share = (position - lower) / (upper - lower)
+        units = {"rad": position, "deg": np.degrees(position), "0..1": share, "-1..1": 2 * share - 1}
+        units |= {"per cent": 200 * share - 100, "steps": np.rint(4095 * share)}
+        for unit, values in units.items():
+            signal = Signal("position", "q", UNDECLARED, model.joint_names, values)
+            try:
+                assert settle("x", signal, Beside(model)).unit[0] in (unit, OWN)
+            except UndecidedError:
+                continue
