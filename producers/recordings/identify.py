@@ -34,14 +34,15 @@ _HAND: Final = ("hand", "gripper", "finger", "thumb", "index", "middle", "ring",
 #: A robot's name shorter than this, letters and digits, is part of too many others.
 _SHORTEST: Final = 4
 #: Letters of a robot's name that its provisional id takes.
-_LONGEST: Final = 64
+_LONGEST: Final = 32
 
 
 @dataclass(frozen=True, slots=True)
 class Guess:
     """A robot and why: ``confidence`` 1 declared, 0.9 by all joints' names, below 0.9 not enough to publish by.
 
-    ``model`` is ``None`` for a robot nobody has described. ``choices`` are the models that fit where none is certain.
+    ``model`` is ``None`` for a robot nobody has described. ``choices`` are the models that fit where none is certain,
+    ``own`` is what the recording calls its robot.
     """
 
     model_id: str
@@ -49,16 +50,18 @@ class Guess:
     confidence: float
     why: str
     choices: tuple[str, ...] = ()
+    own: str = ""
 
     def certain(self, where: object) -> Guess:
         """Itself; raises :class:`RecordingError` with the choices where it would be a guess."""
         if not self.choices:
             return self
+        nobodys = f"{PROVISIONAL}{_slug(self.own) or 'NAME'}"
         raise UndecidedError(
             f"{where}: {self.why}; name the robot with --model {' or --model '.join(self.choices)}"
-            f" or, if it is none of them, --model {PROVISIONAL}NAME",
+            f" or, if it is none of them, --model {nobodys}",
             "model",
-            (*self.choices, f"{PROVISIONAL}NAME"),
+            (*self.choices, nobodys),
         )
 
 
@@ -139,16 +142,16 @@ def _of(fitting: Sequence[RobotModel], joints: Sequence[str], hint: Hint, layout
     ids = tuple(model.model_id for model in fitting)
     if len(ids) == 1 and ids[0] in FAMILIES:
         why = f"its joints are named as those of {ids[0]}, but so are those of {FAMILIES[ids[0]]}"
-        return Guess(ids[0], fitting[0], 0.5, why, ids)
+        return Guess(ids[0], fitting[0], 0.5, why, ids, hint.name)
     if len(ids) == 1 and (dialect := _shared(fitting[0], joints)):
         why = f"its joints are named as those of {ids[0]} by {dialect}, but so are those of other robots"
-        return Guess(ids[0], fitting[0], 0.5, why, ids)
+        return Guess(ids[0], fitting[0], 0.5, why, ids, hint.name)
     if len(ids) == 1 and known(fitting[0], joints) == len(joints):
         return Guess(ids[0], fitting[0], 0.9, f"all {len(joints)} joints are named as this model's and no other's")
     if ids:
         few = known(fitting[0], joints)
         why = f"{few} of {len(joints)} joints are named as those of {len(ids)} model{'s' * (len(ids) > 1)}"
-        return Guess(ids[0], fitting[0], round(0.9 / (1 + len(ids)), 2), why, ids)
+        return Guess(ids[0], fitting[0], round(0.9 / (1 + len(ids)), 2), why, ids, hint.name)
     why = "no described model names its joints so" if joints else "the recording names no joints"
     return Guess(provisional_id(hint.name, joints or layout), None, 0.0, f"{why}; limits are not known")
 

@@ -63,3 +63,11 @@ def test_names_that_many_robots_bear_are_no_proof_of_one(joints):
     guess = identify(Hint(), joints)
     assert guess.confidence < 0.9
     assert guess.choices
+
+
+@pytest.mark.recordings
+def test_a_robot_that_is_none_of_the_choices_keeps_the_name_it_gives_itself(recordings):
+    with pytest.raises(UndecidedError) as undecided:
+        open_recording(recordings / "robocodec-real-schemas/robocodec_test_8.mcap")
+    assert undecided.value.choices[-1] == "provisional:piper-slave"
+    assert str(undecided.value).endswith("--model provisional:piper-slave")
