@@ -14,6 +14,7 @@ import numpy.typing as npt
 from kinestream.producers.recordings.clocks import counted_clock, seconds_clock
 from kinestream.producers.recordings.take import UNDECLARED, Choices, Clock, Hint, Role, Signal, Take
 from kinestream.schemas.errors import RecordingError
+from kinestream.schemas.models import find_model
 
 Table = npt.NDArray[np.float64]
 
@@ -67,13 +68,28 @@ class CsvFile:
             raise RecordingError(f"{self._path} has several columns of time: {', '.join(time)}; leave one")
         signals = list(_signals(self._path, columns, [name for name in columns if name not in time], units))
         if not any(signal.role != "channel" for signal in signals):
-            raise RecordingError(
-                f"{self._path} names no joint's position, velocity or command (such as q0, elbow.pos); it has"
-                f" {', '.join(self._header[:6])}"
-            )
+            signals = self._said(columns, time)
         clock = self._timed(time[0], columns) if time else self._counted()
         odd = _missing(self._header, self._table)
         return Take(self.name, tuple(signals), (clock,), self._choices.rate_hz, oddities=odd, left_out=self._left_out)
+
+    def _said(self, columns: dict[str, Table], time: list[str]) -> list[Signal]:
+        """The columns that --joints names are positions: a person says so, for a joint's bare name says it not."""
+        names, split = self._choices.joints, {_split(name)[0]: name for name in columns}
+        if names == ("model",):
+            model = self._choices.described or find_model(self._choices.model)
+            names = tuple(name for name in model.joint_names if name in split) if model else ()
+        if not names or not set(names) <= split.keys():
+            raise RecordingError(
+                f"{self._path} names no joint's position, velocity or command (such as q0, elbow.pos); it has"
+                f" {', '.join(self._header[:6])}; where columns bear bare names of joints, say which are positions with"
+                " --joints A,B,C (--joints model: those of the robot's model)"
+            )
+        taken = [split[name] for name in names]
+        unit = _declared(self._path, taken, {name: _split(name)[1] for name in taken})
+        position = Signal("position", "joint_position", unit, names, _stack(columns, taken))
+        rest = [name for name in columns if name not in (*taken, *time)]
+        return [position, *(Signal("channel", name, UNDECLARED, (), columns[name].reshape(-1, 1)) for name in rest)]
 
     def _timed(self, name: str, columns: dict[str, Table]) -> Clock:
         unit = name.rsplit("_", 1)[-1].lower()
@@ -195,12 +211,17 @@ def _is_number(text: str) -> bool:
     return True
 
 
-def _bare(name: str) -> tuple[str, str]:
-    """A joint's column without the unit its header declares, and that unit; other columns as they are."""
+def _split(name: str) -> tuple[str, str]:
+    """A column without the unit its header declares, and that unit; empty where it declares none."""
     found = _UNIT.fullmatch(name)
     unit = _UNITS.get((found[2] or found[3]).lower(), "") if found else ""
-    joint = found is not None and any(pattern.fullmatch(found[1]) for pattern in _JOINT.values())
-    return (found[1], unit) if found and unit and joint else (name, "")
+    return (found[1], unit) if found and unit else (name, "")
+
+
+def _bare(name: str) -> tuple[str, str]:
+    """As :func:`_split` for a joint's column; other columns as they are."""
+    bare, unit = _split(name)
+    return (bare, unit) if any(pattern.fullmatch(bare) for pattern in _JOINT.values()) else (name, "")
 
 
 def _declared(path: Path, columns: Iterable[str], units: dict[str, str]) -> str:

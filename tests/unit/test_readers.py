@@ -307,3 +307,18 @@ def test_robots_without_names_of_joints_are_told_apart_by_what_they_measure(tmp_
         (tmp_path / name).mkdir()
         ids |= {episode.model_id for episode in read(name, tmp_path / name)}
     assert len(ids) == 6
+
+
+def test_bare_names_of_joints_are_positions_where_a_person_says_so(tmp_path):
+    (tmp_path / "x.csv").write_text("t,elbow_joint,note,wrist_1_joint\n0,0.1,7,0.2\n0.1,0.3,8,0.4\n")
+    with pytest.raises(RecordingError, match="say which are positions with --joints A,B,C"):
+        open_recording(tmp_path / "x.csv")
+    model = "universal-robots-ur5e"
+    for joints in (("model",), ("wrist_1_joint", "elbow_joint")):
+        (episode,) = open_recording(tmp_path / "x.csv", choices=Choices(model, joints, unit="rad"))
+        assert episode.joints == ("elbow_joint", "wrist_1_joint")
+        assert np.array_equal(episode.position, np.float32([[0.1, 0.2], [0.3, 0.4]]))
+        assert episode.further["note"].ravel().tolist() == [7, 8]
+    (tmp_path / "x.csv").write_text("t,a [deg],b [deg]\n0,90,180\n0.1,0,0\n")
+    (episode,) = open_recording(tmp_path / "x.csv", choices=Choices(joints=("b", "a")))
+    assert np.allclose(episode.position[0], [np.pi, np.pi / 2])
