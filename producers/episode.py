@@ -25,7 +25,7 @@ from kinestream.producers.spool.orphans import OpenTake
 from kinestream.producers.stamps import AnchoredClock, stamp_ns, stamps_ns
 from kinestream.schemas.errors import ContractError, DeliveryError, LayoutError, SpoolError
 from kinestream.schemas.frames import Int64
-from kinestream.schemas.layout import Layout
+from kinestream.schemas.layout import Channel, Layout
 
 OUTCOMES: Final = ("UNKNOWN", "SUCCESS", "FAILURE", "ABORTED")
 MARK_KINDS: Final = ("NOTE", "SUBTASK_BEGIN", "SUBTASK_END", "LABEL")
@@ -80,6 +80,11 @@ class Episode:
     def frames(self) -> int:
         """Frames taken so far."""
         return self._chunker.frames if self._chunker else 0
+
+    @property
+    def measured(self) -> tuple[Channel, ...]:
+        """What every frame of it measures: the channels of its first; empty before that."""
+        return self._intake.measured
 
     @property
     def accepted(self) -> int:

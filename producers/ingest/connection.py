@@ -107,6 +107,7 @@ class Connection:
     async def take_once(self, data: bytes, *, last: bool = False) -> None:
         """Take bytes of the stream, as far as there is room: the session says if it is blocked."""
         await self.tell(await self._all.run(lambda: self.session.feed(data, last=last)))
+        await self.tell(self.session.end_endless())
 
     async def tell(self, answers: Sequence[Answer]) -> None:
         """Send answers; waits for a client that does not read them."""

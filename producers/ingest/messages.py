@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from dataclasses import fields as dataclass_fields
+from difflib import get_close_matches
 from typing import Any, Final, TypeAlias
 
 from kinestream.producers.episode import MARK_KINDS, OUTCOMES
+from kinestream.producers.ingest.complaints import Names, short
 from kinestream.producers.ingest.values import Frames, read_frames, seconds
 from kinestream.producers.intake import ChannelLike
 from kinestream.producers.labels import EpisodeLabels, Labels
@@ -82,8 +84,15 @@ _TEXTS: Final = tuple(field.name for field in dataclass_fields(Labels) if field.
 _MOST_HZ: Final = 1e6
 
 
-def read_message(line: bytes) -> Message:
-    """Of one line; raises :class:`IngestError` (NOT_JSON, UNKNOWN_TYPE, UNKNOWN_FIELD, BAD_VALUE)."""
+def _unnamed(channel: str) -> Sequence[str]:
+    return ()
+
+
+def read_message(line: bytes, names: Names = _unnamed) -> Message:
+    """Of one line; ``names`` gives the names of a channel's elements, for the text of what is wrong with a value.
+
+    Raises :class:`IngestError` (NOT_JSON, UNKNOWN_TYPE, UNKNOWN_FIELD, BAD_VALUE, LAYOUT).
+    """
     try:
         said = json.loads(line, parse_constant=_no_constant)
     except (ValueError, RecursionError) as problem:
@@ -91,15 +100,30 @@ def read_message(line: bytes) -> Message:
             "NOT_JSON", f"the line {_cut(line)} is no JSON ({problem}): send one JSON object a line, in UTF-8"
         ) from problem
     if not isinstance(said, dict):
-        raise IngestError("NOT_JSON", f"the line {_cut(line)} is no JSON object: send {{'type': ...}}")
+        raise IngestError("NOT_JSON", f'the line {_cut(line)} is no JSON object: send {{"type": ...}}')
     kind = said.pop("type", None)
     reader = _READERS.get(kind) if isinstance(kind, str) else None
     if reader is None:
-        raise IngestError("UNKNOWN_TYPE", f"type {kind!r}: allowed are {', '.join(_READERS)}")
-    fields = _Fields(str(kind), said)
-    message = reader(fields)
-    fields.done()
-    return message
+        raise IngestError("UNKNOWN_TYPE", f"type {short(kind)}: allowed are {', '.join(_READERS)}")
+    _check_fields(str(kind), said)
+    return reader(_Fields(str(kind), said, names, b"true" in line or b"false" in line))
+
+
+def _check_fields(kind: str, said: Mapping[str, Any]) -> None:
+    """Before anything else: a field that is misspelt is missed where it is needed, and that tells nobody why."""
+    allowed = FIELDS[kind]
+    unknown = [name for name in said if name not in allowed]
+    if unknown:
+        near = [f"{one} is perhaps {hit[0]}" for one in unknown if (hit := get_close_matches(one, allowed, 1))]
+        told = f" ({', '.join(near)})" if near else ""
+        raise IngestError(
+            "UNKNOWN_FIELD",
+            f"{kind}: unknown fields {', '.join(map(_shown, unknown))}{told}; allowed are type, {', '.join(allowed)}",
+        )
+
+
+def _shown(name: str) -> str:
+    return name if len(name) <= 40 else name[:37] + "..."
 
 
 def _no_constant(name: str) -> Any:
@@ -111,11 +135,11 @@ def _cut(line: bytes) -> str:
 
 
 class _Fields:
-    """The fields of one message, taken out one by one; what is left at the end is unknown."""
+    """The fields of one message, taken out one by one."""
 
-    def __init__(self, kind: str, said: dict[str, Any]) -> None:
-        self.kind, self._said = kind, said
-        self._asked: list[str] = []
+    def __init__(self, kind: str, said: dict[str, Any], elements: Names, truths: bool) -> None:
+        """``truths``: there may be a true or false among them, which numpy would take for a number."""
+        self.kind, self._said, self.elements, self.truths = kind, said, elements, truths
 
     @property
     def names(self) -> frozenset[str]:
@@ -124,12 +148,11 @@ class _Fields:
 
     def take(self, name: str, default: Any, allowed: str, fits: Callable[[Any], bool]) -> Any:
         """Field ``name``; raises BAD_VALUE unless it ``fits``."""
-        self._asked.append(name)
         if name not in self._said:
             return default
         value = self._said.pop(name)
         if not fits(value):
-            raise IngestError("BAD_VALUE", f"{self.kind}: {name}={_short(value)}: give {allowed}")
+            raise IngestError("BAD_VALUE", f"{self.kind}: {name}={short(value)}: give {allowed}")
         return value
 
     def text(self, name: str, default: str = "", longest: int = 10_000) -> str:
@@ -160,27 +183,13 @@ class _Fields:
         found: int | None = self.take(name, None, "a whole number from 0 on", fits)
         return found
 
-    def rest(self, allowed: frozenset[str]) -> dict[str, Any]:
-        """All other fields, if they are allowed."""
-        self._asked += sorted(allowed)
-        return {name: self._said.pop(name) for name in list(self._said) if name in allowed}
-
-    def done(self) -> None:
-        """Raises UNKNOWN_FIELD if something is left."""
-        if self._said:
-            raise IngestError(
-                "UNKNOWN_FIELD",
-                f"{self.kind}: unknown fields {', '.join(self._said)}; allowed are type, {', '.join(self._asked)}",
-            )
+    def rest(self) -> dict[str, Any]:
+        """All other fields."""
+        return self._said
 
 
 def _is_number(value: Any) -> bool:
     return isinstance(value, int | float) and not isinstance(value, bool)
-
-
-def _short(value: Any) -> str:
-    text = repr(value)
-    return text if len(text) <= 60 else text[:57] + "..."
 
 
 def _is_text(value: Any) -> bool:
@@ -223,7 +232,7 @@ def _channel(name: str, like: Any) -> ChannelLike:
             return Channel(name, width, like.get("unit", ""), tuple(elements))
     raise IngestError(
         "BAD_VALUE",
-        f"hello: channel {name}={_short(like)}: give a width, a list of element names, or an object of width, unit"
+        f"hello: channel {name}={short(like)}: give a width, a list of element names, or an object of width, unit"
         " and elements",
     )
 
@@ -261,11 +270,22 @@ def _end(fields: _Fields) -> End:
 
 
 def _frames(fields: _Fields) -> Frames:
-    allowed = frozenset({"t", "t_ns", "position", "velocity", "effort", "command", "channels"})
     seq = fields.count("seq")
-    return read_frames(seq, fields.rest(allowed), many=fields.kind == "frames")
+    return read_frames(seq, fields.rest(), fields.elements, many=fields.kind == "frames", truths=fields.truths)
 
 
+_FRAME: Final = ("seq", "t", "t_ns", "position", "velocity", "effort", "command", "channels")
+#: Fields of each message beside ``type``.
+FIELDS: Final[dict[str, tuple[str, ...]]] = {
+    "hello": ("robot_id", "model_id", "joints", "channels", "rate_hz", "findings", "token", "protocol"),
+    "start": ("take", *EpisodeLabels.__annotations__),
+    "resume": ("episode_id",),
+    "frame": _FRAME,
+    "frames": _FRAME,
+    "mark": ("kind", "label", "note", "t", "t_ns", "seq"),
+    "end": ("outcome", "error_cause", "restorable", "n_total", "content_hash"),
+    "ping": (),
+}
 _READERS: Final[dict[str, Callable[[_Fields], Message]]] = {
     "hello": _hello,
     "start": _start,

@@ -6,7 +6,7 @@ import logging
 import threading
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
@@ -15,6 +15,7 @@ import numpy as np
 
 from kinestream.producers.episode import Episode
 from kinestream.producers.findings import RobotFinding
+from kinestream.producers.ingest.complaints import check_layout, short
 from kinestream.producers.ingest.messages import End, Hello, Mark, Start
 from kinestream.producers.ingest.takes import ENDED, OPEN, STORED, TakeNote, TakeNotes
 from kinestream.producers.ingest.values import Frames, Memory
@@ -25,7 +26,8 @@ from kinestream.producers.spool.receipts import Receipt
 from kinestream.producers.stamps import AnchoredClock
 from kinestream.schemas.errors import ContractError, IngestError
 from kinestream.schemas.frames import FrameChunk, Int64
-from kinestream.schemas.layout import JOINT_CHANNELS
+from kinestream.schemas.layout import JOINT_CHANNELS, Channel
+from kinestream.schemas.models import find_model
 from kinestream.schemas.settings import Settings
 
 log = logging.getLogger("kinestream.ingest")
@@ -57,6 +59,8 @@ class Seat:
         self.news: deque[dict[str, Any]] = deque(maxlen=256)
         self._receipts: deque[Receipt] = deque()
         self._hello: Hello | None = None
+        self._joints: tuple[str, ...] = ()
+        self._channels: dict[str, Channel] = {}
         self._memory, self._clock = Memory(), AnchoredClock()
         self._marks: set[tuple[int, str, str, str]] = set()
 
@@ -79,11 +83,16 @@ class Seat:
         robot = self.robot
         return robot.trouble if robot else ""
 
+    def names(self, channel: str) -> Sequence[str]:
+        """Names of a channel's elements, as declared: those of the joints, or none."""
+        known = self._channels.get(channel)
+        return () if known is None else self._joints if channel in JOINT_CHANNELS else known.element_names
+
     # -- the robot --------------------------------------------------------
     def open(self, hello: Hello) -> None:
         """Have the SDK's robot as ``hello`` declares it; its open take goes on, unless its layout is another."""
-        before = self._hello
-        if self.robot is not None and before is not None and _declared(hello) == _declared(before):
+        before, declared = self._hello, _declared(hello)
+        if self.robot is not None and before is not None and declared == _declared(before):
             if hello.findings and not before.findings:
                 self.robot.on_finding(self._found)
             self._hello = hello if hello.findings else replace(hello, findings=before.findings)
@@ -101,6 +110,8 @@ class Seat:
         if hello.findings:
             self.robot.on_finding(self._found)
         self._hello = hello
+        self._joints = joints_of(hello.model_id, hello.joints)
+        self._channels = {one.name: one for one in declared_channels(self._joints, hello.channels)}
         self.notes = TakeNotes(self.robot.note)
         left = self.robot.left_open
         note = self.notes.left_open(left.id if left else "")
@@ -160,6 +171,8 @@ class Seat:
             raise IngestError(
                 "GAP", f"frame {first} is given, {taken} is next: send all from {taken} on", seq=first, expected=taken
             )
+        widths = {name: rows.shape[1] for name, rows in frames.values.items()}
+        check_layout(widths, self._channels, [one.name for one in episode.measured], self.names)
         prints, old = frames.prints(), min(taken - first, len(frames))
         differs = self._memory.differs(first, prints[:old], frames.t_ns)
         if differs is not None:
@@ -263,7 +276,13 @@ class Seat:
 
 
 def _declared(hello: Hello) -> tuple[object, ...]:
-    """What a robot is made of; raises :class:`LayoutError` as it does."""
+    """What a robot is made of; raises :class:`LayoutError` as it does, and :class:`IngestError` without joints."""
+    if hello.joints is None and find_model(hello.model_id) is None:
+        raise IngestError(
+            "LAYOUT",
+            f"hello: model {short(hello.model_id)} is none of those described (`kinestream robots list`), so nobody"
+            " knows its joints: add joints, a list of their names in the order of your values",
+        )
     joints = joints_of(hello.model_id, hello.joints)
     return (hello.model_id, joints, declared_channels(joints, hello.channels))
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any, Final, Protocol
 
 from kinestream.producers.ingest.lines import Lines
@@ -19,6 +19,8 @@ from kinestream.schemas.settings import Settings
 _LONGEST_WORD: Final = 100_000
 #: Refused lines before a hello after which whoever it is is no robot.
 _BEFORE_HELLO: Final = 3
+#: A line that is so many times too long has no end: whoever sends it does not send lines.
+_ENDLESS: Final = 4
 
 Answer = dict[str, Any]
 
@@ -91,7 +93,7 @@ class Session:
         try:
             if isinstance(line, IngestError):
                 raise line
-            message = read_message(line)
+            message = read_message(line, self._names)
             if not isinstance(message, Frames) and len(line) > _LONGEST_WORD:
                 raise IngestError("TOO_LONG", f"a line of {len(line):,} bytes: only frames may be so long")
             return list(self._handle(message))
@@ -115,6 +117,18 @@ class Session:
         """Refuse what never became a line."""
         return self._refusal(problem)
 
+    def end_endless(self) -> list[Answer]:
+        """The last word to who sends a line that never ends; none while it may still."""
+        skipped = self._lines.skipped
+        if self.over or skipped <= _ENDLESS * self._settings.ingest_line_bytes:
+            return []
+        self.over = True
+        text = f"no line ended within {skipped:,} bytes: send JSON objects, one a line, each ended by a newline"
+        return [self._refusal(IngestError("TOO_LONG", text))]
+
+    def _names(self, channel: str) -> Sequence[str]:
+        return self._seat.names(channel) if self._seat else ()
+
     def _refusal(self, problem: IngestError) -> Answer:
         self.refused += 1
         self.full = self.full or problem.reason in ("SPOOL_FULL", "TOO_MANY", "CLOSING")
@@ -122,7 +136,8 @@ class Session:
         if before_hello or problem.reason in ("UNAUTHORIZED", "REPLACED", "CLOSING"):
             self.over = True
         answer = {"type": "refused", "reason": problem.reason, "text": str(problem), "line": self._line + 1}
-        return {**answer, **self._so_far(), **problem.facts}
+        closing = {"closing": True} if self.over else {}
+        return {**answer, **self._so_far(), **problem.facts, **closing}
 
     def _so_far(self) -> Answer:
         seat = self._seat
@@ -135,7 +150,11 @@ class Session:
             return
         seat = self._seat
         if seat is None:
-            raise IngestError("NO_HELLO", "the first line is to say who speaks: send hello")
+            raise IngestError(
+                "NO_HELLO",
+                "nobody has said who speaks: send hello first, with robot_id and model_id (the connection is closed"
+                f" after {_BEFORE_HELLO} refused lines before it)",
+            )
         with seat.lock:
             if seat.speaker is not self:
                 raise IngestError("REPLACED", f"another connection speaks for robot {seat.robot_id} now")

@@ -10,6 +10,8 @@ from kinestream.producers.ingest.connection import Connections, line_of
 
 #: Bytes read at once, and half of what the kernel's buffer is emptied into before reading stops.
 _READ: Final = 65_536
+#: Seconds in which a client may hear why it is sent away.
+_LAST_WORD_S: Final = 1.0
 
 
 class TcpServer:
@@ -40,6 +42,7 @@ class TcpServer:
             task.add_done_callback(self._serving.discard)
         try:
             await self._serve(reader, writer)
+            await _let_read(reader, writer)
         except (OSError, asyncio.CancelledError):
             pass  # the client is gone, or the gateway is being stopped
         finally:
@@ -69,6 +72,16 @@ class TcpServer:
                     return
         finally:
             await asyncio.shield(self._connections.disconnect(connection))
+
+
+async def _let_read(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    """Give the client the time to read the last answers: closing on what it still sends would throw them away."""
+    with contextlib.suppress(TimeoutError):
+        async with asyncio.timeout(_LAST_WORD_S):
+            if writer.can_write_eof():
+                writer.write_eof()
+            while await reader.read(_READ):
+                pass
 
 
 def idle_answer(idle_s: float) -> dict[str, object]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from array import array
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -12,6 +13,7 @@ import xxhash
 from numpy.typing import NDArray
 
 from kinestream.producers.chunker import float32_of
+from kinestream.producers.ingest.complaints import Names, not_numbers, short, too_large
 from kinestream.producers.stamps import stamp_ns, stamps_ns
 from kinestream.schemas.errors import IngestError, LayoutError
 from kinestream.schemas.frames import Float32, Int64
@@ -19,7 +21,7 @@ from kinestream.schemas.layout import JOINT_CHANNELS
 
 #: Frames of a take that are known again value by value, the latest: 16 bytes each.
 REMEMBERED: Final = 32_768
-_NUMBERS: Final = "a list of numbers, null where there is no value"
+_SECONDS: Final = "seconds since 1970, UTC, as a number (or t_ns: whole nanoseconds)"
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -41,11 +43,14 @@ class Frames:
         return [xxhash.xxh3_64_intdigest(raw[k * size : (k + 1) * size]) for k in range(len(rows))]
 
 
-def read_frames(seq: int | None, said: dict[str, Any], *, many: bool) -> Frames:
-    """Of the fields of ``frame`` (one, each a list) or ``frames`` (n, each a list of lists); raises IngestError."""
+def read_frames(seq: int | None, said: dict[str, Any], names: Names, *, many: bool, truths: bool = False) -> Frames:
+    """Of the fields of ``frame`` (one, each a list) or ``frames`` (n, each a list of lists); raises IngestError.
+
+    ``truths``: there may be a true or false in them.
+    """
     further = said.get("channels") or {}
     if not isinstance(further, dict):
-        raise IngestError("BAD_VALUE", f"channels={further!r}: give an object of lists by channel name")
+        raise IngestError("BAD_VALUE", f"channels={short(further)}: give an object of lists by channel name")
     given = {name: said[name] for name in JOINT_CHANNELS if said.get(name) is not None}
     both = [name for name in further if name in JOINT_CHANNELS]
     if both:
@@ -53,26 +58,34 @@ def read_frames(seq: int | None, said: dict[str, Any], *, many: bool) -> Frames:
     given |= {name: value for name, value in further.items() if value is not None}
     if not given:
         raise IngestError("BAD_VALUE", f"a frame without values: give one of {', '.join(JOINT_CHANNELS)} or channels")
-    values = {name: _values(name, value, many) for name, value in given.items()}
+    if truths:
+        for name, value in given.items():
+            if "true" in (text := json.dumps(value)) or "false" in text:
+                raise not_numbers(name, value, many, names)
+    values = {name: _values(name, value, many, names) for name, value in given.items()}
     n = len(next(iter(values.values())))
     for name, rows in values.items():
         if len(rows) != n or not n:
             told = ", ".join(f"{name}: {len(rows)}" for name, rows in values.items())
-            raise IngestError("LAYOUT", f"frames of different number ({told}): give as many rows of every channel")
+            raise IngestError("LAYOUT", f"frames of different number ({told}): give every channel once a frame")
     return Frames(seq, _stamps(said, n, many), values)
 
 
-def _values(name: str, value: Any, many: bool) -> Float32:
-    shape = "a list of lists of numbers, one a frame" if many else _NUMBERS
+def _values(name: str, value: Any, many: bool, names: Names) -> Float32:
     try:
         found: NDArray[Any] = np.asarray(value)
-    except ValueError as problem:
-        raise IngestError("LAYOUT", f"{name}: its rows differ in length: give {shape}") from problem
-    if found.dtype == object and all(v is None or type(v) in (int, float) for v in found.flat):
-        found = _with_nan(name, found)
-    if found.ndim != (2 if many else 1) or found.dtype.kind not in "fiu":
-        raise IngestError("LAYOUT", f"{name} is {found.dtype} of shape {found.shape}: give {shape}")
-    return float32_of(found if many else found.reshape(1, -1))
+        if found.dtype == object and all(v is None or type(v) in (int, float) for v in found.flat):
+            found = found.astype(np.float64)  # null, which JSON has in place of NaN, becomes NaN
+    except ValueError:
+        raise not_numbers(name, value, many, names) from None
+    except OverflowError:
+        raise too_large(name, value, many, names) from None
+    if found.ndim != (2 if many else 1) or found.dtype.kind not in "fiu" or not found.size:
+        raise not_numbers(name, value, many, names)
+    rows = float32_of(found if many else found.reshape(1, -1))
+    if np.isinf(rows).any():  # JSON has no infinity: it was a number beyond float32
+        raise too_large(name, value, many, names)
+    return rows
 
 
 def seconds(t: Any) -> float:
@@ -80,32 +93,29 @@ def seconds(t: Any) -> float:
     try:
         return float(t)
     except (OverflowError, TypeError, ValueError) as problem:
-        raise IngestError("BAD_VALUE", f"a stamp that is none: {problem}") from problem
-
-
-def _with_nan(name: str, found: NDArray[Any]) -> NDArray[Any]:
-    """Null, which JSON has in place of NaN, becomes NaN."""
-    try:
-        return found.astype(np.float64)
-    except OverflowError as problem:
-        raise IngestError("BAD_VALUE", f"{name}: a number that no float holds: give {_NUMBERS}") from problem
+        raise IngestError("BAD_VALUE", f"t={short(t)}: give {_SECONDS}") from problem
 
 
 def _stamps(said: dict[str, Any], n: int, many: bool) -> Int64 | None:
     t, t_ns = said.get("t"), said.get("t_ns")
     if t is not None and t_ns is not None:
         raise IngestError("BAD_VALUE", "t and t_ns are both given: give one of them")
-    given = t if t_ns is None else _whole(t_ns)
+    name, given = ("t", t) if t_ns is None else ("t_ns", _whole(t_ns))
     if given is None:
         if many:
             raise IngestError("BAD_VALUE", "frames without t or t_ns: give one stamp a frame")
         return None
+    if many and (not isinstance(given, list) or len(given) != n):
+        told = f"{len(given)} stamps" if isinstance(given, list) else short(given)
+        raise IngestError("BAD_VALUE", f"{name}: {told} for {n} frames: give a list with one stamp a frame")
+    if t_ns is None and any(type(one) not in (int, float) for one in (given if many else [given])):
+        raise IngestError("BAD_VALUE", f"t={short(t)}: give {_SECONDS}")
     try:
         if many:
             return stamps_ns(np.asarray(given, np.float64) if t_ns is None else given, n)
         return np.array([stamp_ns(seconds(given) if t_ns is None else given)], np.int64)
-    except (LayoutError, OverflowError, TypeError, ValueError) as problem:
-        raise IngestError("BAD_VALUE", f"a stamp that is none: {problem}") from problem
+    except (LayoutError, OverflowError, TypeError, ValueError):
+        raise IngestError("BAD_VALUE", f"{name}={short(given)}: no moment of this world: give {_SECONDS}") from None
 
 
 def _whole(t_ns: Any) -> Any:
@@ -115,7 +125,7 @@ def _whole(t_ns: Any) -> Any:
     if isinstance(t_ns, str) and t_ns.lstrip("-").isdigit():
         return int(t_ns)
     if type(t_ns) is not int:
-        raise IngestError("BAD_VALUE", f"t_ns={t_ns!r}: give whole nanoseconds since the epoch, UTC (or t in seconds)")
+        raise IngestError("BAD_VALUE", f"t_ns={short(t_ns)}: give whole nanoseconds since 1970, UTC (or t, seconds)")
     return t_ns
 
 

@@ -23,11 +23,14 @@ from tests.plugins.worker import Pipeline
 START = {"type": "start", "skill": "pick_place", "take": "t1"}
 
 
-@pytest.fixture(scope="module")
-def hub(brokers: Brokers, store: Store, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Pipeline]:
-    """One worker for all tests here: each has robots of its own."""
-    migrations.apply(replace(store, database="").client(), "test_ingest")
-    made = Pipeline(brokers.get("test"), replace(store, database="test_ingest"), tmp_path_factory.mktemp("hub"))
+@pytest.fixture(scope="module", params=["test", pytest.param("kafka", marks=pytest.mark.kafka)])
+def hub(
+    request: pytest.FixtureRequest, brokers: Brokers, store: Store, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Pipeline]:
+    """One worker a broker for all tests here: each has robots of its own."""
+    database = f"test_ingest_{request.param}"
+    migrations.apply(replace(store, database="").client(), database)
+    made = Pipeline(brokers.get(request.param), replace(store, database=database), tmp_path_factory.mktemp("hub"))
     made.start()
     yield made
     made.stop_all()

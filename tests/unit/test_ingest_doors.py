@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import io
 import json
 from collections.abc import Awaitable, Callable
 from pathlib import Path
@@ -129,6 +130,40 @@ def test_connections_are_bounded_and_silent_ones_end(tmp_path: Path):
         other.close()
 
     served(tmp_path, visit, ingest_connections=1, ingest_idle_s=0.5)
+
+
+def test_a_line_without_an_end_is_answered_and_the_connection_closed(tmp_path: Path):
+    async def visit(url: str, port: int, client: aiohttp.ClientSession) -> None:
+        reader, writer = await asyncio.open_connection("127.0.0.1", port)
+        writer.write(body(HELLO))
+        assert (await answer(reader))["type"] == "welcome"
+        writer.write(b"x" * 5_000_000)
+        refused = await answer(reader)
+        assert (refused["reason"], refused.get("closing")) == ("TOO_LONG", None)
+        assert "1,000,000 bytes" in refused["text"]
+        last = await answer(reader)
+        assert (last["reason"], last["closing"]) == ("TOO_LONG", True)
+        assert "newline" in last["text"]
+        assert await reader.read() == b""
+        writer.close()
+        endless = io.BytesIO(body(HELLO) + b"x" * 5_000_000)
+        async with client.post(f"http://{url}/v1/lines", data=endless, headers=LINES) as got:
+            assert got.status == 400
+            assert [json.loads(one)["type"] for one in (await got.text()).splitlines()] == ["welcome", *["refused"] * 2]
+
+    served(tmp_path, visit)
+
+
+def test_who_is_sent_away_hears_why_though_it_goes_on_sending(tmp_path: Path):
+    async def visit(_: str, port: int, client: aiohttp.ClientSession) -> None:
+        reader, writer = await asyncio.open_connection("127.0.0.1", port)
+        writer.write(body(*(frames(k, 100) for k in range(0, 20_000, 100))))
+        told = [json.loads(line) for line in (await reader.read()).splitlines()]
+        assert [one["reason"] for one in told] == ["NO_HELLO"] * 3
+        assert told[-1]["closing"]
+        writer.close()
+
+    served(tmp_path, visit)
 
 
 def test_a_program_that_speaks_http_to_the_line_port_is_sent_away(tmp_path: Path):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -127,6 +128,76 @@ def test_bad_input_has_one_clear_answer_and_the_connection_lives_on(gateway: Gat
     assert news(gateway, session, "ended")["frames"] == len(REFUSED)
 
 
+PYTHON = re.compile(r"dtype|shape|float64|object of|ndarray|None|True|Robot|join=|=\)|, \)|'")
+TEXTS = [
+    ({"type": "frame", "position": [1, 1e99]}, "BAD_VALUE", ("position of b is 1e+99", "float32", "null")),
+    (b'{"type": "frame", "position": [1e999, 0]}', "BAD_VALUE", ("position of a is Infinity", "float32")),
+    (b'{"type": "frame", "position": [1, -1' + b"0" * 400 + b"]}", "BAD_VALUE", ("position of b is -1000",)),
+    (
+        {"type": "frames", "t": [1, 2], "position": [[0, None], [0, -3.5e38]]},
+        "BAD_VALUE",
+        ("position of b in frame 1 of the line is -3.5e+38",),
+    ),
+    (
+        {"type": "frame", "channels": {"imu": [0, 4e38, 0]}, "position": [0, 0]},
+        "BAD_VALUE",
+        ("imu of ay is 4e+38",),
+    ),
+    (
+        {"type": "frame", "positon": [1, 2]},
+        "UNKNOWN_FIELD",
+        ("positon is perhaps position", "allowed are type, seq, t"),
+    ),
+    ({"type": "frames", "time": [1], "position": [[1, 2]]}, "UNKNOWN_FIELD", ("unknown fields time", "t_ns")),
+    ({"type": "start", "skil": "grasp"}, "UNKNOWN_FIELD", ("skil is perhaps skill", "operator")),
+    ({"type": "end", "n_totel": 5}, "UNKNOWN_FIELD", ("n_totel is perhaps n_total",)),
+    ({"type": "mark", "lable": "x"}, "UNKNOWN_FIELD", ("lable is perhaps label",)),
+    ({"type": "ping", "t": 5}, "UNKNOWN_FIELD", ("unknown fields t; allowed are type",)),
+    ({"type": "hello", "robot": "arm-7", "model_id": "m1"}, "UNKNOWN_FIELD", ("robot is perhaps robot_id",)),
+    ({"type": "hello", "robot_id": "arm-7"}, "BAD_VALUE", ("model_id is missing",)),
+    ({"type": "hello", "robot_id": "arm-7", "model_id": "m1"}, "LAYOUT", ("add joints", "kinestream robots list")),
+    ({"type": "frame", "position": [1, 2, 3]}, "LAYOUT", ("position has 3 values", "declared 2 joints (a, b)")),
+    ({"type": "frame", "position": [1]}, "LAYOUT", ("position has 1 value a frame", "2 joints (a, b)")),
+    ({"type": "frame", "position": [1, "x"]}, "LAYOUT", ('position of b is "x"', "null where there is no value")),
+    ({"type": "frame", "position": [1, True]}, "LAYOUT", ("position of b is true", "give a number")),
+    ({"type": "frame", "position": 1.5}, "LAYOUT", ("position is 1.5", "one a joint")),
+    ({"type": "frame", "position": []}, "LAYOUT", ("position=[]", "one a joint")),
+    ({"type": "frame", "position": [[1, 2]]}, "LAYOUT", ("several frames have type frames",)),
+    ({"type": "frames", "t": [1], "position": [1, 2]}, "LAYOUT", ("a single frame has type frame",)),
+    (
+        {"type": "frames", "t": [1, 2], "position": [[1, 2], [1]]},
+        "LAYOUT",
+        ("2 values in frame 0", "1 value in frame 1"),
+    ),
+    ({"type": "frames", "t": [1], "position": [[1, 2], [1, 2]]}, "BAD_VALUE", ("1 stamps for 2 frames",)),
+    ({"type": "frames", "t": 1, "position": [[1, 2]]}, "BAD_VALUE", ("t: 1 for 1 frames", "one stamp a frame")),
+    ({"type": "frames", "t": ["x"], "position": [[1, 2]]}, "BAD_VALUE", ('t=["x"]', "seconds since 1970")),
+    ({"type": "frame", "t": 1e300, "position": [1, 2]}, "BAD_VALUE", ("t=1e+300", "seconds since 1970")),
+    ({"type": "frame", "position": [1, 2], "channels": {"gyro": [1]}}, "LAYOUT", ("gyro is not declared", "imu")),
+    (
+        {"type": "frame", "position": [1, 2], "velocity": [1, 2]},
+        "LAYOUT",
+        ("velocity is new", "first frame had (position)"),
+    ),
+    ({"type": "frame", "channels": {"imu": [1, 2, 3]}}, "LAYOUT", ("position is missing and imu is new",)),
+]
+
+
+@pytest.mark.parametrize(("line", "why", "says"), TEXTS)
+def test_what_is_wrong_is_said_in_words_of_the_robot(gateway: Gateway, line: Any, why: str, says: tuple[str, ...]):
+    session = gateway.session()
+    say(session, {**HELLO, "channels": {"imu": ["ax", "ay", "az"]}}, START)
+    whole = line.get("channels", {}).keys() == {"imu"} if isinstance(line, dict) and why == "BAD_VALUE" else False
+    say(session, {"type": "frame", "position": [0, 0], **({"channels": {"imu": [0, 0, 0]}} if whole else {})})
+    (refused,) = say(session, line)
+    assert refused["reason"] == why, refused
+    for words in says:
+        assert words in refused["text"]
+    assert not PYTHON.search(refused["text"]), refused["text"]
+    with gateway.seat("arm-7") as seat:
+        assert seat.taken == 1, "the line changed nothing"
+
+
 def test_null_is_nan_stamps_may_be_texts_and_values_are_nearest_float32(gateway: Gateway, tmp_path: Path):
     session = opened(gateway, {"type": "frame", "t_ns": "1900000000000000123", "position": [None, 0.1]})
     say(session, {"type": "frame", "t": 1.5, "position": [1, 2]}, {"type": "end"})
@@ -140,10 +211,10 @@ def test_null_is_nan_stamps_may_be_texts_and_values_are_nearest_float32(gateway:
 def test_a_line_that_is_too_long_is_left_out_and_told_once(make: Make):
     gateway = make(ingest_line_bytes=5_000)
     session = opened(gateway)
-    for _ in range(30):
-        assert session.feed(b"x" * 1000) == []
-    (refused,) = session.feed(b"x\n")
-    assert refused["reason"] == "TOO_LONG"
+    told = [answer for _ in range(30) for answer in session.feed(b"x" * 1000)]
+    assert [one["reason"] for one in told] == ["TOO_LONG"], "before its end: it may have none"
+    assert "5,000 bytes" in told[0]["text"]
+    assert session.feed(b"x\n") == []
     assert say(session, frames(0, 5)) == []
     assert news(gateway, session, "accepted")["accepted"] == 5
 
@@ -303,13 +374,12 @@ def test_only_the_token_opens(make: Make):
     assert say(gateway.session(), {**HELLO, "token": "secret"})[0]["type"] == "welcome"
 
 
-def test_who_never_says_hello_is_sent_away(gateway: Gateway):
+def test_who_never_says_hello_is_told_what_to_say_and_sent_away(gateway: Gateway):
     session = gateway.session()
-    assert [one["reason"] for one in say(session, frames(0, 1), b"x", START, HELLO)] == [
-        "NO_HELLO",
-        "NOT_JSON",
-        "NO_HELLO",
-    ]
+    answers = say(session, frames(0, 1), b"x", START, HELLO)
+    assert [one["reason"] for one in answers] == ["NO_HELLO", "NOT_JSON", "NO_HELLO"]
+    assert "send hello first" in answers[0]["text"]
+    assert [one.get("closing") for one in answers] == [None, None, True]
     assert session.over
 
 
