@@ -13,6 +13,7 @@ from typing import Any
 from kinestream.streams import lean  # isort: skip  (before anything loads pyarrow)
 
 import faust
+from faust.tables.manager import TableManager
 from faust.types import TP
 from faust.utils.terminal import SpinnerHandler
 
@@ -62,8 +63,16 @@ class _App(faust.App):
         await super().on_start()
 
 
+class _Tables(TableManager):
+    async def on_start(self) -> None:
+        """Faust waits a second here for tables to be declared; we have none, and a worker that was killed is missed."""
+        await self._update_channels()
+        await self.recovery.start()
+
+
 app = _App(
     settings.group,
+    TableManager=_Tables,
     broker=[f"kinestream://{address}" for address in bootstrap.split(",")],
     # Static membership: back in seconds after a crash.
     consumer_group_instance_id=_instance_id(),

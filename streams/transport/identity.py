@@ -3,7 +3,8 @@
 A member that joins with an id somebody else lives under fences that one; where both have supervisors they would throw
 each other out for ever. The broker does not say whether a member lives. So every commit carries, as its metadata, who
 made it and a number that rises a few times a second: a newcomer that sees a number of its own id rise is refused,
-before it joins. After kill -9 nothing rises, and the newcomer may join a little more than a second later.
+before it joins. After kill -9 nothing rises, and the newcomer may join a little more than a second later; at once where
+the process that made the marks was on this machine and is there no more.
 """
 
 from __future__ import annotations
@@ -13,8 +14,10 @@ import os
 import threading
 import time
 import uuid
+from pathlib import Path
 from typing import Final
 
+import xxhash
 from confluent_kafka import Consumer, KafkaException, TopicPartition
 
 from kinestream.schemas.errors import BrokerError, SettingError
@@ -29,7 +32,7 @@ class Identity:
 
     def __init__(self, joining: Joining) -> None:
         self._joining = joining
-        self._life = f"{os.getpid()}-{uuid.uuid4().hex[:8]}"
+        self._life = f"{os.getpid()}-{uuid.uuid4().hex[:8]}-{_whose_pids()}"
         self._beats = itertools.count()
 
     def mark(self) -> str:
@@ -45,6 +48,8 @@ class Identity:
         if self._joining.instance_id is None:
             return
         before = self._marks(client, partitions)
+        if all(_is_over(mark) for mark in before.values()):
+            return
         deadline = time.monotonic() + watch_s
         while before and time.monotonic() < deadline and not stopping.wait(self._joining.confirm_s / 2):
             for place, mark in self._marks(client, partitions).items():
@@ -65,6 +70,29 @@ class Identity:
             for one in found
             if one.metadata and one.metadata.startswith(mine) and one.metadata.count("/") == mine.count("/") + 1
         }
+
+
+def _whose_pids() -> str:
+    """Names where a process id means one process: this start of this machine, and its namespace; empty = not known."""
+    try:
+        boot = Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
+        return xxhash.xxh3_64_hexdigest(f"{boot} {os.readlink('/proc/self/ns/pid')}".encode())
+    except OSError:
+        return ""
+
+
+def _is_over(mark: str) -> bool:
+    """The process that made it was here, and is no more. One that is stopped, or not yet reaped, still is."""
+    life = mark.split("/")[-2].split("-")
+    if len(life) != len(("pid", "uuid", "whose")) or not life[2] or life[2] != _whose_pids():
+        return False
+    try:
+        os.kill(int(life[0]), 0)
+    except ProcessLookupError:
+        return True
+    except OSError:  # somebody else's
+        return False
+    return False
 
 
 def known_partitions(client: Consumer, topics: set[str]) -> list[TopicPartition]:

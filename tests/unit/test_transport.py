@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Callable
@@ -102,3 +105,22 @@ def test_an_id_is_a_living_processs_whose_marks_rise_and_ours_whose_marks_are_ou
     looks = iter((dead, us.mark(), other.mark()))
     with pytest.raises(SettingError, match="is already member"):
         claim(us, lambda: next(looks, dead))
+
+
+def test_marks_of_a_process_that_ended_on_this_machine_need_not_be_watched() -> None:
+    joining = Joining("b:1", "g", instance_id="w1", session_s=0.3)
+    ended = subprocess.Popen([sys.executable, "-c", ""])
+    assert ended.wait() == 0
+    mine = Identity(joining).mark()
+    looks: list[str] = []
+
+    def looked_at(mark: str) -> int:
+        looks.clear()
+        claim(Identity(joining), lambda: looks.append(mark) or mark)
+        return len(looks)
+
+    assert looked_at(mine) > 1, "a living process: its marks may rise"
+    assert looked_at(mine.replace(f"/{os.getpid()}-", f"/{ended.pid}-")) == 1
+    elsewhere = mine.replace(f"/{os.getpid()}-", f"/{ended.pid}-").replace(mine.split("-")[-1].split("/")[0], "0" * 16)
+    assert looked_at(elsewhere) > 1, "what that number means on another machine nobody here knows"
+    assert looked_at(f"w1/{ended.pid}-12345678/7") > 1, "as older versions wrote it"
