@@ -176,9 +176,13 @@ class Episode:
             _take_slabs(chunker, stamps, arrays)
 
     def mark(self, kind: str = "NOTE", label: str = "", note: str = "", t: int | float | None = None) -> None:
-        """Set a mark before the next frame: NOTE, SUBTASK_BEGIN, SUBTASK_END or LABEL; ``t`` as in :meth:`send`."""
+        """Set a mark before the next frame: NOTE, SUBTASK_BEGIN, SUBTASK_END or LABEL; ``t`` as in :meth:`send`.
+
+        Raises as :meth:`send`, before anything is taken.
+        """
         with self._link.lock:
             self._must_be_open()
+            self._link.outlet.check()
             mark = {
                 "episode_id": self.id,
                 "t_ns": self._now_ns() if t is None else stamp_ns(t),

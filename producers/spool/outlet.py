@@ -106,7 +106,7 @@ class SpooledDelivery:
         self._writer.admit()
 
     def check(self) -> None:
-        """Raises :class:`SpoolFullError` while the disk takes nothing."""
+        """Raises :class:`SpoolFullError` while the disk takes nothing, or the reserve is used up."""
         self._writer.check()
 
     def put(

@@ -78,6 +78,8 @@ class Writer:
         self._batch, self._tasks = _Batch(), deque[Task]()
         self._taking: dict[str, _Taking] = {}
         self._held = sum(parcel.held for parcel in parcels.values())
+        #: bytes of the batch that is on its way to the disk
+        self._committing = 0
         self._next_key = max(parcels, default=0) + 1
         self._committed_s = self._refused_s = 0.0
         self._urgent = False
@@ -92,7 +94,7 @@ class Writer:
     @property
     def held(self) -> int:
         """Bytes of records in the spool and on the way into it."""
-        return self._held + self._batch.bytes
+        return self._held + self._committing + self._batch.bytes
 
     @property
     def full(self) -> bool:
@@ -105,7 +107,14 @@ class Writer:
         return not self.failure and self._batch.bytes < _PENDING_BYTES
 
     def check(self) -> None:
-        """Raises :class:`SpoolFullError` while the disk takes nothing."""
+        """Raises :class:`SpoolFullError` while the disk takes nothing, or a take under way has used up the reserve.
+
+        Before each frame: a chunk that is cut for its age is no longer asked, so slow robots would pass any bound.
+        """
+        self._check_disk()
+        self._check_reserve(0)
+
+    def _check_disk(self) -> None:
         if self.failure:
             raise SpoolFullError(
                 f"the spool {self._spool.folder} cannot be written ({self.failure}): what was accepted before is kept;"
@@ -114,7 +123,7 @@ class Writer:
 
     def admit(self) -> None:
         """Raises :class:`SpoolFullError` where no new episode may begin."""
-        self.check()
+        self._check_disk()
         if self.held >= self._limit:
             raise SpoolFullError(
                 f"the spool {self._spool.folder} holds {self.held:,} of {self._limit:,} bytes, so no new episode may"
@@ -131,10 +140,10 @@ class Writer:
         """
         with self._room:
             if wait:
-                self.check()
+                self._check_disk()
                 self._check_reserve(len(message))
                 self._room.wait_for(lambda: self._batch.bytes < _PENDING_BYTES or bool(self.failure))
-                self.check()
+                self._check_disk()
             taking = self._taking.get(ledger.episode_id) or self._begin(ledger)
             self._batch.records.append((taking.parcel.key << 32 | ledger.records, ledger.frames, frames, message))
             for block in blocks:
@@ -178,6 +187,7 @@ class Writer:
         with self._commit_lock:
             with self._room:
                 batch, self._batch, self._urgent = self._batch, _Batch(), False
+                self._committing = batch.bytes
                 tasks = [self._tasks.popleft() for _ in range(len(self._tasks))]
             try:
                 if batch.records or tasks:
@@ -242,7 +252,6 @@ class Writer:
             taking = batch.episodes[key]
             parcel = taking.parcel
             parcel.held += size
-            self._held += size
             parcel.bytes += size
             parcel.frames += frames
             parcel.records += records
@@ -252,6 +261,8 @@ class Writer:
             if ended:
                 taking.ledger.ended = True
                 self._taking.pop(parcel.id, None)
+        with self._room:
+            self._held, self._committing = self._held + batch.bytes, 0
         for task in tasks:
             task.then()
         if batch.records:
@@ -263,7 +274,7 @@ class Writer:
 
     def _take_back(self, batch: _Batch, tasks: Sequence[Task]) -> None:
         with self._room:
-            since, self._batch = self._batch, batch
+            since, self._batch, self._committing = self._batch, batch, 0
             batch.records += since.records
             batch.leaves += since.leaves
             batch.episodes |= since.episodes
@@ -286,7 +297,8 @@ class Writer:
                 log.warning("the spool %s takes frames again", self._spool.folder)
 
     def _check_reserve(self, size: int) -> None:
-        if self.held + size > self._limit + self._reserve:
+        held = self.held + (size or 1)
+        if held > self._limit + self._reserve:
             raise SpoolFullError(
                 f"the spool {self._spool.folder} holds {self.held:,} bytes, its {self._limit:,} and the reserve of"
                 f" {self._reserve:,} for a take under way: what was accepted before is kept. Connect the robot, or"
