@@ -41,7 +41,18 @@ def test_stored_episodes_are_judged_again_once_and_a_review_stands(pipeline: Pip
     sender.send(torn.start(skill="pour"), torn.chunk(0, 410), torn.end())
     for one in (take, other, torn):
         pipeline.wait_for(lambda one=one: row_of(pipeline, one))
+    judged_again_once(pipeline, rules, take)
+    pipeline.kill()
+    pipeline.start()
+    # Behind the rescore, which is read again: carried out again it would be a further revision.
+    reviewed_and_judged_again(pipeline, take)
+    reviewed_and_then_whole(pipeline, sender, torn)
+    announced(pipeline, take, torn)
+    shown(pipeline, take, torn)
 
+
+def judged_again_once(pipeline: Pipeline, rules: Path, take: Take) -> None:
+    """A dry run changes nothing, a run what it said, a second run nothing."""
     found = told(pipeline, "rescore", "--rules", str(rules), "--dry-run")
     assert (found["episodes"], found["changed"], found["written"]) == (3, 1, 0)
     (change,) = found["changes"]
@@ -59,20 +70,26 @@ def test_stored_episodes_are_judged_again_once_and_a_review_stands(pipeline: Pip
     found = told(pipeline, "rescore", "--rules", str(rules))
     assert (found["episodes"], found["changed"], found["changes"]) == (3, 0, [])
 
-    pipeline.kill()
-    pipeline.start()
-    # Behind the rescore, which is read again: carried out again it would be a further revision.
+
+def reviewed_and_judged_again(pipeline: Pipeline, take: Take) -> None:
+    """A person's verdict stands beside the machine's, which may change."""
     after = told(pipeline, "review", take.id, "--accept", "--by", "p7", "--note", "short and good")
     assert (after["revision"], after["verdict"], after["machine_verdict"]) == (3, "ACCEPT", "REJECT")
     assert row_of(pipeline, take) == (3, "REVIEWED", "REJECT", "ACCEPT", "COMPLETE")
     assert told(pipeline, "rescore", "--episode", take.id)["written"] == 1  # back to the rules of the worker
     assert row_of(pipeline, take) == (4, "RESCORED", "ACCEPT", "ACCEPT", "COMPLETE")
 
+
+def reviewed_and_then_whole(pipeline: Pipeline, sender: RawSender, torn: Take) -> None:
+    """Frames that come after a review change the machine's verdict alone."""
     told(pipeline, "review", torn.id, "--reject", "--relabel", "skill=place", "--by", "p7")
     assert row_of(pipeline, torn) == (2, "REVIEWED", "REJECT", "REJECT", "INCOMPLETE")
     sender.send(torn.chunk(410, 420))
     pipeline.wait_for(lambda: row_of(pipeline, torn) == (3, "LATE_FRAMES", "ACCEPT", "REJECT", "COMPLETE"))
 
+
+def announced(pipeline: Pipeline, take: Take, torn: Take) -> None:
+    """Each revision once, with both verdicts; no record of it all is a dead letter."""
     said = events(pipeline)
     assert len(said) == 4 + 1 + 3
     for episode, revision, verdict, machine, reviewed in (
@@ -84,8 +101,11 @@ def test_stored_episodes_are_judged_again_once_and_a_review_stands(pipeline: Pip
         assert (event["verdict"], event["machine_verdict"]) == (verdict, machine)
         assert (event["review"] and event["review"]["revision"]) == reviewed
     assert read_topic(pipeline, FRAMES_DLQ) == []
-    shown = kinestream(pipeline, "episodes").stdout
-    assert "REJECT by p7" in shown
+
+
+def shown(pipeline: Pipeline, take: Take, torn: Take) -> None:
+    """What a person and a subscriber see."""
+    assert "REJECT by p7" in kinestream(pipeline, "episodes").stdout
     one = told(pipeline, "episode", take.id)
     assert (one["review_verdict"], one["review_note"], one["reviewed_revision"]) == ("ACCEPT", "short and good", 2)
     ids = kinestream(pipeline, "subscribe", "--from-start", "--until-end", "--verdict", "REJECT", "--json").stdout
