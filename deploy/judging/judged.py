@@ -61,7 +61,8 @@ class Judged:
     @property
     def lacking(self) -> tuple[str, ...]:
         """Of the metrics that could not be answered, those without which the rules assess nothing."""
-        return tuple(metric for metric in self.judge.rules.required if metric in self.not_evaluated)
+        unknown = self.not_evaluated
+        return tuple(metric for metric in self.judge.rules.required if metric in unknown)
 
     @property
     def not_evaluated(self) -> tuple[str, ...]:

@@ -94,6 +94,8 @@ class VelocityDelay(Family):
 
     def lags(self) -> Floats:
         """Frames late of each joint, float64 (J,), NaN where the two do not correlate."""
+        if not self.frames:
+            return np.full(len(self.rates), NONE)
         fit = self.correlations()
         best, joints = fit.argmax(axis=0), np.arange(fit.shape[1])
         inner = np.clip(best, 1, _HISTORY - 1)

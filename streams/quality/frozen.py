@@ -89,9 +89,11 @@ class Frozen(Family):
         if command is None or batch.channel("position") is None:
             return
         n, shop = batch.n, batch.shop
-        steps = np.nan_to_num(self._spikes.resolution)
-        moved = np.greater(np.absolute(batch.step, out=shop.spare[:n]), _ONE_STEP * steps, out=shop.flags[:n])
-        flickers = (batch.step != 0.0) & ~moved
+        steps = self._spikes.least
+        size = np.absolute(batch.step, out=shop.spare[:n])
+        moved = np.greater(size, _ONE_STEP * steps, out=shop.flags[:n])
+        # what moves is not 0: where as many are not 0 as move, nothing flickers
+        flickers = (size != 0.0) & ~moved if np.count_nonzero(size) > np.count_nonzero(moved) else None
         for name in ("position", "command"):
             if (bad := batch.bad(name)) is not None:
                 moved |= bad[1:] | bad[:-1]
@@ -102,10 +104,10 @@ class Frozen(Family):
         np.absolute(way, out=way)
         total = batch.ones @ way
         doubtful = self._long(batch, moved) & (self._total - self._start.path + total > self.least)
-        looked = doubtful
-        changes = flickers | moved
-        if flickers.any():
+        looked, changes = doubtful, moved
+        if flickers is not None:
             # a flicker before the last move is no part of the run that is open
+            changes = flickers | moved
             moves_later = np.logical_or.accumulate(moved[::-1], axis=0)[::-1]
             looked = doubtful | np.logical_and(flickers, ~moves_later).any(axis=0)
             changes[:-1] &= ~moves_later[1:] | doubtful
@@ -139,9 +141,12 @@ class Frozen(Family):
     def _long(self, batch: Batch, moved: Mask) -> Mask:
         """Joints of which some run up to or within this batch may be long enough."""
         stamps = batch.t
-        first = np.where(moved.any(axis=0), moved.argmax(axis=0), batch.n)
+        first = 0 if moved[0].all() else np.where(moved.any(axis=0), moved.argmax(axis=0), batch.n)
         long: Mask = stamps[first] - self._start.t >= self._ns
-        most_ns = int(batch.period_ns.max())
+        most_ns = int(np.maximum.reduce(batch.period_ns))
+        # frames of all joints together that stand still: none has more
+        if (moved.size - np.count_nonzero(moved) + 1) * most_ns < self._ns:
+            return long
         standing = batch.n - int(np.add.reduce(moved, axis=0, dtype=np.int32).min())
         if (standing + 1) * most_ns >= self._ns and stamps[-1] - stamps[0] >= self._ns:
             # frames since the last move, at most
@@ -152,6 +157,12 @@ class Frozen(Family):
 
     def _go_on(self, batch: Batch, moved: Mask, way: Floats, total: Floats) -> None:
         """Joints that hold one value since they last moved."""
+        if moved[-1].all():
+            self._figures[3] += total
+            self._numbers[0], self._numbers[1] = batch.seq[-1], batch.frames.t_ns[-1]
+            self._figures[0] = self._total
+            self._other[:] = NONE
+            return
         last = batch.n - 1 - moved[::-1].argmax(axis=0)
         ran = moved[last, np.arange(len(last))]
         after = np.greater(_PLACES[: batch.n], last, out=batch.shop.flags[: batch.n])

@@ -197,7 +197,10 @@ class EpisodeJudge:
         metrics += self._limits.values(context, span, by_metric.get("I3", []))
         metrics += self._jumps.values(context, span, by_metric.get("I8", []))
         if self._board is not None:
-            metrics += [replace(row, value=settled(row.value)) for row in self._board.values(span, by_metric)]
+            metrics += [
+                MetricValue(row.id, row.joint, settled(row.value), row.unit, row.flag)
+                for row in self._board.values(span, by_metric)
+            ]
             metrics += twin_values(twins)
             beside = beside_task(context, rules, span, metrics, self._board.poses)
             metrics, found = beside.rows, found + beside.findings

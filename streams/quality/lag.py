@@ -81,7 +81,9 @@ class CommandLag(Family):
         self._told, self._energy = window[batch.n :].copy(), energy[batch.n :].copy()
         first = -batch.first % self._stride
         if first < batch.n:
-            self._correlate(moved[first :: self._stride].astype(np.float32), window, energy, first, batch.first + first)
+            squares = batch.step_norms_squared if usable is None else np.einsum("ij,ij->i", moved, moved)
+            places = slice(first, None, self._stride)
+            self._correlate(moved[places].astype(np.float32), squares[places], window, energy, batch.first)
 
     def _time(self, batch: Batch) -> None:
         periods = batch.period if batch.steady is None else batch.period[batch.steady]
@@ -91,8 +93,10 @@ class CommandLag(Family):
         moving = batch.speed_squared >= limit * limit
         self.seconds += float(batch.period @ (moving if batch.steady is None else moving & batch.steady))
 
-    def _correlate(self, moved: Singles, window: Singles, energy: Floats, first: int, frame: int) -> None:
-        stride, size, begin = self._stride, len(moved), 0
+    def _correlate(self, moved: Singles, own: Floats, window: Singles, energy: Floats, earlier: int) -> None:
+        """``own``: the sums of ``moved`` squared; ``earlier``: frames before the batch."""
+        stride, size, begin, first = self._stride, len(moved), 0, -earlier % self._stride
+        frame = earlier + first
         item = energy.itemsize
         for lags in self._groups:
             if not lags:
@@ -106,10 +110,11 @@ class CommandLag(Family):
         # threads that wait for each other where the processors are busy (40 ms instead of 0.05)
         flat, width = moved.reshape(-1), moved.shape[1]
         parts = [np.ascontiguousarray(window[part::stride]).reshape(-1) for part in range(stride)]
-        for number, lag in enumerate(self.lags.tolist()):
+        products = []
+        for lag in self.lags.tolist():
             row, part = divmod(self._reach + first - lag, stride)
-            self.products[number] += np.dot(flat, parts[part][row * width : (row + size) * width])
-        own = np.einsum("ij,ij->i", moved, moved).astype(np.float64)
+            products.append(np.dot(flat, parts[part][row * width : (row + size) * width]))
+        self.products += products
         self.moved += own.sum()
         if frame < self._reach:
             # nobody knows what was told up to the first frame: frame k has no part in lags from k on

@@ -123,9 +123,12 @@ class Spikes(Family):
     @property
     def resolution(self) -> Floats:
         """I10: the least nonzero step of each joint, float64 (J,), NaN where none moved."""
-        seen = self._least != _NONE
-        least: Floats = np.where(seen, self._least, 0).view(np.float64)
-        return np.where(seen, least, np.nan)
+        return np.where(self._least != _NONE, self.least, np.nan)
+
+    @property
+    def least(self) -> Floats:
+        """The same, 0 where none moved."""
+        return np.where(self._least != _NONE, self._least, 0).view(np.float64)
 
     def merge(self, later: Spikes, cut: Batch) -> None:
         """Add a later part's resolution, which C1 reads; its spikes are recomputed."""
