@@ -6,6 +6,7 @@ from math import sqrt
 
 import numpy as np
 
+from kinestream.streams.quality.described import described
 from kinestream.streams.quality.desk import Batch
 from kinestream.streams.quality.family import Family, Found, constant, rows
 from kinestream.streams.quality.model import SLACK, Context, Finding, Flag, Floats, Mask, MetricValue, Origin, Span
@@ -14,6 +15,13 @@ from kinestream.streams.quality.spikes import Spikes
 
 #: Travel is read from every so many frames, counted by their numbers.
 _SAMPLED = 8
+
+
+def _fastest(context: Context, rules: Rules) -> tuple[Floats, Floats]:
+    """Of each joint vmax, inf = unknown, and its square."""
+    speed = np.asarray(context.velocity, np.float64)
+    fastest = constant(np.where(np.isfinite(speed) & (speed > 0) & context.model_known, speed, np.inf))
+    return fastest, constant(fastest**2)
 
 
 class Consistency(Family):
@@ -35,10 +43,7 @@ class Consistency(Family):
         super().__init__(context, rules)
         self._spikes = spikes
         width = len(context.joints)
-        speed = np.asarray(context.velocity, np.float64)
-        known = np.isfinite(speed) & (speed > 0) & context.model_known
-        self._fastest = constant(np.where(known, speed, np.inf))
-        self._fastest_squared = constant(self._fastest**2)
+        self._fastest, self._fastest_squared = described(_fastest, context, rules)
         # sums over intervals of e^2, dq/D vm and vm^2, over frames of v^2; how many of each; all (J,)
         self.errors, self.products, self.means = np.zeros(width), np.zeros(width), np.zeros(width)
         self.intervals = np.zeros(width)

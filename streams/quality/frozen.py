@@ -6,6 +6,7 @@ from typing import Final, NamedTuple
 
 import numpy as np
 
+from kinestream.streams.quality.described import described
 from kinestream.streams.quality.desk import Batch
 from kinestream.streams.quality.family import Family, Found, constant, rows, where
 from kinestream.streams.quality.model import (
@@ -54,6 +55,13 @@ class _Marks(NamedTuple):
         self.seq[places], self.t[places], self.path[places] = others
 
 
+def _least(context: Context, rules: Rules) -> Floats:
+    """Of each joint the way of its command that must move it; inf = its range is not known."""
+    reach = np.asarray(context.upper, np.float64) - np.asarray(context.lower, np.float64)
+    known = np.isfinite(reach) & (reach > 0) & context.model_known
+    return constant(np.where(known, rules.frozen_path * np.where(known, reach, 0.0), np.inf) * (1 + SLACK))
+
+
 class Frozen(Family):
     """I6 stuck sensor: longest run with range(q) <= LSB while the command's path over it exceeds 1 % of the range, s.
 
@@ -69,10 +77,7 @@ class Frozen(Family):
         super().__init__(context, rules)
         self._spikes = spikes
         width = len(context.joints)
-        reach = np.asarray(context.upper, np.float64) - np.asarray(context.lower, np.float64)
-        known = np.isfinite(reach) & (reach > 0) & context.model_known
-        least = np.where(known, rules.frozen_path * np.where(known, reach, 0.0), np.inf) * (1 + SLACK)
-        self.least = constant(least)
+        self.least = described(_least, context, rules)
         self._ns = rules.frozen_suspect_s * SECOND * (1 - SLACK)
         width = width if context.measures("command") else 0
         # of each joint: number and stamp of the open run's first frame, and of that since which its last value is ...

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from kinestream.streams.quality.described import described
 from kinestream.streams.quality.model import (
     NONE,
     SECOND,
@@ -39,6 +40,14 @@ class _Joint:
     fails: int = 0
 
 
+def _limits(context: Context, rules: Rules) -> tuple[Floats, Singles]:
+    """Of each joint vmax, NaN = unknown, and what the quick look allows a nanosecond."""
+    velocity = np.asarray(context.velocity, np.float64)
+    known = np.isfinite(velocity) & (velocity > 0) & context.model_known
+    quick = np.where(known, velocity * rules.jump_suspect * _CAUTION / SECOND, np.inf).astype(np.float32)
+    return np.where(known, velocity, NONE), quick
+
+
 class Jumps:
     """I8 jump: |q_k - q_(k-1)| > m vmax D_k, D from the stamps, m = 1 SUSPECT, m = 2 FAIL (open checkers' factor).
 
@@ -50,10 +59,7 @@ class Jumps:
     __slots__ = ("_least_ns", "_quick", "joints", "rules", "velocity")
 
     def __init__(self, context: Context, rules: Rules) -> None:
-        velocity = np.asarray(context.velocity, np.float64)
-        known = np.isfinite(velocity) & (velocity > 0) & context.model_known
-        self.velocity = np.where(known, velocity, NONE)
-        self._quick = np.where(known, velocity * rules.jump_suspect * _CAUTION / SECOND, np.inf).astype(np.float32)
+        self.velocity, self._quick = described(_limits, context, rules)
         rate = context.nominal_rate_hz
         self._least_ns = round(rules.jump_least_period * SECOND / rate) if rate > 0 else 0
         self.rules = rules

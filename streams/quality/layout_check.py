@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from kinestream.schemas.messages import spoken
+from kinestream.streams.quality.described import described
 from kinestream.streams.quality.family import Family, Found, rows
 from kinestream.streams.quality.model import Context, Finding, Flag, MetricValue, Origin, Span
 from kinestream.streams.quality.motors import channel_names
@@ -27,7 +28,7 @@ class LayoutCheck(Family):
 
     def __init__(self, context: Context, rules: Rules) -> None:
         super().__init__(context, rules)
-        self.problems = tuple(_problems(context))
+        self.problems = described(_problems, context, rules)
 
     def findings(self, span: Span, live: bool) -> list[Finding]:
         """The first problem: the others follow from it."""
@@ -59,7 +60,7 @@ class LayoutCheck(Family):
         """Both parts declare the same."""
 
 
-def _problems(context: Context) -> list[tuple[str, dict[str, Any]]]:
+def _problems(context: Context, rules: Rules) -> tuple[tuple[str, dict[str, Any]], ...]:
     problems: list[tuple[str, dict[str, Any]]] = []
     seen: set[str] = set()
     for joint in context.joints:
@@ -77,7 +78,7 @@ def _problems(context: Context) -> list[tuple[str, dict[str, Any]]]:
         if unit and channel in UNITS and unit not in UNITS[channel]:
             expected = " or ".join(sorted(UNITS[channel]))
             problems.append(("I2.unit", {"unit": unit, "expected": expected, **channel_names(channel)}))
-    return problems
+    return tuple(problems)
 
 
 def _out_of_order(context: Context) -> list[tuple[str, dict[str, Any]]]:

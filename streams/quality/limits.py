@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from kinestream.streams.quality.described import described
 from kinestream.streams.quality.model import (
     NONE,
     SECOND,
@@ -93,7 +94,7 @@ class Limits:
     __slots__ = ("_run_ns", "bounds", "joints", "rules")
 
     def __init__(self, context: Context, rules: Rules) -> None:
-        self.bounds = Bounds(context, rules)
+        self.bounds = described(Bounds, context, rules)
         self.rules = rules
         self.joints: dict[int, _Joint] = {}
         self._run_ns = round(rules.near_run_s * SECOND * (1 - SLACK))

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 
 from kinestream.schemas.messages import load_messages
+from kinestream.streams.quality.described import described
 from kinestream.streams.quality.desk import Batch, over_frames
 from kinestream.streams.quality.family import Family, Found, constant, join, known_limit, mark, rows, where
 from kinestream.streams.quality.model import (
@@ -38,6 +40,32 @@ def _sizes(batch: Batch, channel: str, joint: int) -> Floats:
     return np.abs(values[1:, joint])
 
 
+def _speeds(context: Context, rules: Rules) -> tuple[Floats, Floats]:
+    limit = constant(known_limit(context.velocity, context))
+    return limit, constant(np.where(np.isnan(limit), np.inf, limit * rules.speed_suspect * (1 + SLACK)))
+
+
+def _efforts(context: Context, rules: Rules) -> tuple[Floats, Floats]:
+    limit = constant(known_limit(context.effort, context))
+    return limit, constant(np.where(np.isnan(limit), np.inf, limit * rules.effort_saturated * (1 - SLACK)))
+
+
+def _units(context: Context, rules: Rules) -> Mapping[str, Floats]:
+    """What no unit of ours allows, of the channels of which some joint's limit is not known."""
+    width = len(context.joints)
+    straight = np.zeros(width, np.bool_) if context.prismatic is None else np.asarray(context.prismatic, np.bool_)
+    endless = np.zeros(width, np.bool_) if context.continuous is None else np.asarray(context.continuous, np.bool_)
+    ranged = np.isfinite(context.lower) & np.isfinite(context.upper) & context.model_known
+    fast = ~np.isnan(known_limit(context.velocity, context))
+    strong = ~np.isnan(known_limit(context.effort, context))
+    bounds = {
+        "position": np.where(ranged | endless, np.inf, np.where(straight, rules.unit_m, rules.unit_rad)),
+        "velocity": np.where(fast, np.inf, np.where(straight, rules.unit_m_speed, rules.unit_speed)),
+        "effort": np.where(strong, np.inf, rules.unit_effort),
+    }
+    return {name: bound for name, bound in bounds.items() if np.isfinite(bound).any()}
+
+
 class Speed(Family):
     """I4 velocity limit: frames with |v| > vmax, share; any SUSPECT, |v| > 2 vmax FAIL. vmax: the robot description's.
 
@@ -49,8 +77,7 @@ class Speed(Family):
 
     def __init__(self, context: Context, rules: Rules) -> None:
         super().__init__(context, rules)
-        self.limit = constant(known_limit(context.velocity, context))
-        self._bound = constant(np.where(np.isnan(self.limit), np.inf, self.limit * rules.speed_suspect * (1 + SLACK)))
+        self.limit, self._bound = described(_speeds, context, rules)
         self.over: dict[int, Spell] = {}
 
     def add(self, batch: Batch) -> None:
@@ -108,9 +135,7 @@ class Effort(Family):
 
     def __init__(self, context: Context, rules: Rules) -> None:
         super().__init__(context, rules)
-        self.limit = constant(known_limit(context.effort, context))
-        known = ~np.isnan(self.limit)
-        self._full = constant(np.where(known, self.limit * rules.effort_saturated * (1 - SLACK), np.inf))
+        self.limit, self._full = described(_efforts, context, rules)
         self._ns = int(rules.effort_fail_s * SECOND * (1 + SLACK)) + 1
         self.over: dict[int, Spell] = {}
         self.full: dict[int, Runs] = {}
@@ -186,18 +211,7 @@ class Units(Family):
 
     def __init__(self, context: Context, rules: Rules) -> None:
         super().__init__(context, rules)
-        width = len(context.joints)
-        straight = np.zeros(width, np.bool_) if context.prismatic is None else np.asarray(context.prismatic, np.bool_)
-        endless = np.zeros(width, np.bool_) if context.continuous is None else np.asarray(context.continuous, np.bool_)
-        ranged = np.isfinite(context.lower) & np.isfinite(context.upper) & context.model_known
-        fast = ~np.isnan(known_limit(context.velocity, context))
-        strong = ~np.isnan(known_limit(context.effort, context))
-        self._bounds: dict[str, Floats] = {
-            "position": np.where(ranged | endless, np.inf, np.where(straight, rules.unit_m, rules.unit_rad)),
-            "velocity": np.where(fast, np.inf, np.where(straight, rules.unit_m_speed, rules.unit_speed)),
-            "effort": np.where(strong, np.inf, rules.unit_effort),
-        }
-        self._bounds = {name: bound for name, bound in self._bounds.items() if np.isfinite(bound).any()}
+        self._bounds = described(_units, context, rules)
         self.over: dict[str, dict[int, Spell]] = {name: {} for name in self._bounds}
 
     def add(self, batch: Batch) -> None:

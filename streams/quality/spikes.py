@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 
+from kinestream.streams.quality.described import described
 from kinestream.streams.quality.desk import Batch, over_frames
-from kinestream.streams.quality.family import Family, Found, known_limit, rows, where
+from kinestream.streams.quality.family import Family, Found, constant, known_limit, rows, where
 from kinestream.streams.quality.model import SLACK, Context, Finding, Flag, Floats, Mask, MetricValue, Origin, Span
 from kinestream.streams.quality.rules import Rules
 from kinestream.streams.quality.spells import Spell
@@ -14,6 +15,15 @@ from kinestream.streams.quality.spells import Spell
 _NONE = np.uint64(np.iinfo(np.uint64).max)
 _BITS = np.uint64(np.iinfo(np.int64).max)
 _ONE = np.uint64(1)
+
+
+def _motion(context: Context, rules: Rules) -> tuple[Mask, Floats, Floats]:
+    """Of each joint whether vmax is known, amax, and the speed beyond which a step of half a period is I8's."""
+    speed = known_limit(context.velocity, context)
+    known = ~np.isnan(speed)
+    known.flags.writeable = False
+    acceleration = np.where(known, speed / rules.spike_reach_s, np.inf)
+    return known, constant(acceleration), constant(np.where(known, speed * rules.jump_suspect, np.inf) * (1 + SLACK))
 
 
 class Spikes(Family):
@@ -32,11 +42,7 @@ class Spikes(Family):
     def __init__(self, context: Context, rules: Rules) -> None:
         super().__init__(context, rules)
         width = len(context.joints)
-        speed = known_limit(context.velocity, context)
-        self.known = ~np.isnan(speed)
-        self.acceleration = np.where(self.known, speed / rules.spike_reach_s, np.inf)
-        # a step beyond this, of at least half a period, is I8's
-        self._fastest = np.where(self.known, speed * rules.jump_suspect, np.inf) * (1 + SLACK)
+        self.known, self.acceleration, self._fastest = described(_motion, context, rules)
         rate = context.nominal_rate_hz
         self._least_s = rules.jump_least_period / rate if rate > 0 else 0.0
         self._nominal_s = 1 / rate if rate > 0 else 0.0
