@@ -93,6 +93,9 @@ class Board:
         cuts = [] if numbers[0] == numbers[-1] else (np.flatnonzero(np.diff(numbers)) + 1).tolist()
         for begin, end in pairwise([0, *cuts, len(numbers)]):
             self._take(part_of(frames, begin, end))
+
+    def rest(self) -> None:
+        """The frames at hand are all in: what was put off until there is more to do at once is due."""
         self._smoothness.rest()
 
     def _take(self, frames: Frames) -> None:

@@ -9,7 +9,18 @@ import numpy as np
 from kinestream.streams.quality.described import described
 from kinestream.streams.quality.desk import Batch
 from kinestream.streams.quality.family import Family, Found, constant, rows
-from kinestream.streams.quality.model import SLACK, Context, Finding, Flag, Floats, Mask, MetricValue, Origin, Span
+from kinestream.streams.quality.model import (
+    NONE,
+    SLACK,
+    Context,
+    Finding,
+    Flag,
+    Floats,
+    Mask,
+    MetricValue,
+    Origin,
+    Span,
+)
 from kinestream.streams.quality.rules import Rules
 from kinestream.streams.quality.spikes import Spikes
 
@@ -169,6 +180,8 @@ class Consistency(Family):
 
     def values(self, span: Span, found: Found) -> list[MetricValue]:
         """The worst joint's nRMSE, and the gain furthest from one among joints that were judged."""
+        if not self.periods:
+            return rows("C1", "ratio", NONE, False, found) + rows("C1.gain", "ratio", NONE, False, {})
         travelled = self._travelled()
         evaluated = bool(travelled.any()) and self._steady()
         error, gain = self.error(), self.gain()[travelled]

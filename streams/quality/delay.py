@@ -111,7 +111,7 @@ class VelocityDelay(Family):
 
     def findings(self, span: Span, live: bool) -> list[Finding]:
         """One a joint, at the close."""
-        if live:
+        if live or not self.frames:
             return []
         lags = self.lags()
         wrong = np.flatnonzero(np.abs(np.nan_to_num(lags)) >= self.rules.delay_frames)

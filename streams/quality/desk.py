@@ -163,6 +163,17 @@ class Batch:
         return np.subtract(q[1:], q[:-1], out=self.shop.step[: self.n])
 
     @cached_property
+    def step_size(self) -> Floats:
+        """Absolute values of :attr:`step`."""
+        return np.absolute(self.step, out=self.shop.step_size[: self.n])
+
+    @cached_property
+    def least_step(self) -> Floats:
+        """Each joint's least absolute step, (J,)."""
+        least: Floats = over_frames(np.minimum, self.step_size)
+        return least
+
+    @cached_property
     def step_squares(self) -> Floats:
         """Squares of :attr:`step`."""
         return np.multiply(self.step, self.step, out=self.shop.step_squares[: self.n])
@@ -228,6 +239,10 @@ def over_frames(ufunc: np.ufunc, values: Any) -> Any:
     return found if whole == n else ufunc(found, ufunc.reduce(values[whole:], axis=0))
 
 
+#: arrays of a batch's size that a shop has
+_SHARED = ("step", "step_size", "step_squares", "rate", "velocity_squares", "error", "error_squares", "spare", "other")
+
+
 class _Shop:
     """Arrays for J joints that all batches of a thread use in turn."""
 
@@ -238,13 +253,14 @@ class _Shop:
         self.period_ns = np.zeros(LARGEST, np.int64)
         self.period = np.zeros(LARGEST)
         self.rows = {name: np.zeros((LARGEST + 1, joints)) for name in JOINT_CHANNELS}
-        for name in ("step", "step_squares", "rate", "velocity_squares", "error", "error_squares", "spare", "other"):
+        for name in _SHARED:
             setattr(self, name, np.zeros((LARGEST + 1, joints)))
         # with room for a few frames before a batch
         self.lagged, self.lagged_rate = np.zeros((LARGEST + 8, joints)), np.zeros((LARGEST + 8, joints))
         self.flags = np.zeros((LARGEST + 1, joints), np.bool_)
 
     step: Floats
+    step_size: Floats
     step_squares: Floats
     rate: Floats
     velocity_squares: Floats

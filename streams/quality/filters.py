@@ -107,5 +107,7 @@ class Filter:
 
 
 def _shift(after: Matrix, values: Matrix, before: Matrix) -> None:
-    after[0] = values[-1]
-    after[1] = values[-2] if len(values) > 1 else before[0]
+    if len(values) > 1:
+        after[:] = values[-1:-3:-1]
+    else:
+        after[0], after[1] = values[0], before[0]

@@ -94,11 +94,8 @@ class Frozen(Family):
         if command is None or batch.channel("position") is None:
             return
         n, shop = batch.n, batch.shop
-        steps = self._spikes.least
-        size = np.absolute(batch.step, out=shop.spare[:n])
+        steps, size = self._spikes.least, batch.step_size
         moved = np.greater(size, _ONE_STEP * steps, out=shop.flags[:n])
-        # what moves is not 0: where as many are not 0 as move, nothing flickers
-        flickers = (size != 0.0) & ~moved if np.count_nonzero(size) > np.count_nonzero(moved) else None
         for name in ("position", "command"):
             if (bad := batch.bad(name)) is not None:
                 moved |= bad[1:] | bad[:-1]
@@ -109,23 +106,31 @@ class Frozen(Family):
         np.absolute(way, out=way)
         total = batch.ones @ way
         doubtful = self._long(batch, moved) & (self._total - self._start.path + total > self.least)
-        looked, changes = doubtful, moved
-        if flickers is not None:
-            # a flicker before the last move is no part of the run that is open
-            changes = flickers | moved
-            moves_later = np.logical_or.accumulate(moved[::-1], axis=0)[::-1]
-            looked = doubtful | np.logical_and(flickers, ~moves_later).any(axis=0)
-            changes[:-1] &= ~moves_later[1:] | doubtful
-        joints = np.flatnonzero(looked)
-        found = (
-            self._closely(batch, joints, changes[:, joints], moved, way, steps / 2, doubtful) if len(joints) else None
-        )
+        joints, changes = self._looked_at(size, steps, moved, doubtful)
+        found = self._closely(batch, joints, changes, moved, way, steps / 2, doubtful) if len(joints) else None
         self._go_on(batch, moved, way, total)
         if found is not None:
             start, other, since = found
             self._other[joints] = other
             self._start.put(joints, start)
             self._since.put(joints, since)
+
+    @staticmethod
+    def _looked_at(size: Floats, steps: Floats, moved: Mask, doubtful: Mask) -> tuple[Integers, Mask]:
+        """Joints that are doubtful, or flicker since they last moved, and where their values change (n, joints).
+
+        Of the second kind only since then: a flicker before the last move is no part of the run that is open.
+        """
+        joints = np.flatnonzero(doubtful | ~moved[-1])
+        if not len(joints):
+            return joints, moved[:, :0]
+        moves = moved[:, joints]
+        flickers = (size[:, joints] != 0.0) & (size[:, joints] <= _ONE_STEP * steps[joints]) & ~moves
+        later = np.logical_or.accumulate(moves[::-1], axis=0)[::-1]
+        looked = np.flatnonzero(doubtful[joints] | (flickers & ~later).any(axis=0))
+        changes = flickers | moves
+        changes[:-1] &= ~later[1:] | doubtful[joints]
+        return joints[looked], changes[:, looked]
 
     @property
     def _start(self) -> _Marks:

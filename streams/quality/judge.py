@@ -77,9 +77,12 @@ class EpisodeJudge:
         n = len(frames.t_ns)
         if n > LARGEST:
             for begin in range(0, n, LARGEST):
-                self.advance(_piece(frames, slice(begin, begin + LARGEST)))
+                piece = _piece(frames, slice(begin, begin + LARGEST))
+                self._advance(piece, len(piece.t_ns))
         elif n:
             self._advance(frames, n)
+        if self._board is not None:
+            self._board.rest()
 
     def _advance(self, frames: Frames, n: int) -> None:
         span, starts = self.span, not self.span.frames

@@ -5,6 +5,7 @@ from __future__ import annotations
 from math import ceil
 
 import numpy as np
+from numpy.lib.stride_tricks import as_strided
 
 from kinestream.streams.quality.desk import Batch
 from kinestream.streams.quality.family import Family, Found, rows
@@ -103,7 +104,7 @@ class CommandLag(Family):
                 continue
             # moved_k meets told_(k - l): row i, reach + first + i stride - l
             shape, place, end = (size, len(lags)), self._reach + first - lags.start, begin + len(lags)
-            told = np.lib.stride_tricks.as_strided(energy[place:], shape, (stride * item, -lags.step * item))
+            told = as_strided(energy[place:], shape, (stride * item, -lags.step * item), writeable=False)
             self.energies[begin:end] += told.sum(axis=0)
             begin = end
         # a product of vectors a lag: that of the two matrices has ten times as many terms, and BLAS spreads it over

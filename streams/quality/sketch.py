@@ -21,7 +21,9 @@ class LogHistogram:
     def add(self, values: Floats) -> None:
         """Count values (n,), float64, at least 0."""
         places = (values.view(np.int64) >> _SHIFT) - self._offset
-        self.bins += np.bincount(np.clip(places, 0, len(self.bins) - 1), minlength=len(self.bins)).astype(np.int32)
+        np.maximum(places, 0, out=places)
+        np.minimum(places, len(self.bins) - 1, out=places)
+        self.bins += np.bincount(places, minlength=len(self.bins)).astype(np.int32)
 
     def quantile(self, share: float) -> float:
         """The middle of the bin in which ``share`` of the values is reached; NaN without values."""

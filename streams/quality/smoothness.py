@@ -76,10 +76,7 @@ class _Lane:
     def add(self, velocity: Floats) -> None:
         """Go on with at most BLOCK frames of velocities (n, J)."""
         n, arms = len(velocity), len(self.segments)
-        # rows: smoothed velocity over its second differences, squared
-        squares = self._smoothed(velocity[:, self._columns])
-        np.multiply(squares, squares, out=squares)
-        series = self._arm @ squares.T
+        series = self._arm @ self._squares(velocity[:, self._columns]).T
         np.sqrt(series[:, :n], out=series[:, :n])
         self._pending.append(series.reshape(arms, 2, n))
         self._tremble(velocity)
@@ -110,8 +107,8 @@ class _Lane:
                 self.waiting.add(arm, movement, self.movements)
         self.waiting.settle(self.movements)
 
-    def _smoothed(self, velocity: Floats) -> Floats:
-        """The filtered velocity (n, A), and below it its second differences (n, A).
+    def _squares(self, velocity: Floats) -> Floats:
+        """Squares of the filtered velocity (n, A), and below them of its second differences (n, A).
 
         They begin anew after an interruption: the first frame's is zero.
         """
@@ -121,9 +118,10 @@ class _Lane:
         smooth[:2] = smooth[2] if self._before is None else self._before
         self._before = smooth[n:].copy()
         both = np.empty((2 * n, width))
-        both[:n] = smooth[2:]
-        step = smooth[1:] - smooth[:-1]
-        np.subtract(step[1:], step[:-1], out=both[n:])
+        step, bend = smooth[1:] - smooth[:-1], both[n:]
+        np.subtract(step[1:], step[:-1], out=bend)
+        np.multiply(bend, bend, out=bend)
+        np.multiply(smooth[2:], smooth[2:], out=both[:n])
         return both
 
     def _tremble(self, velocity: Floats) -> None:

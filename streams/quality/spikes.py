@@ -13,7 +13,6 @@ from kinestream.streams.quality.spells import Spell
 
 #: stands for "no step seen"
 _NONE = np.uint64(np.iinfo(np.uint64).max)
-_BITS = np.uint64(np.iinfo(np.int64).max)
 _ONE = np.uint64(1)
 
 
@@ -61,16 +60,16 @@ class Spikes(Family):
         usable = batch.steps("position")
         nothing = (step[0], np.zeros(step.shape[1], np.bool_), float(batch.period[0]), False)
         earlier, valid, period, late = self._before or nothing
-        turn = batch.shop.spare[:n]
-        np.subtract(step[1:], step[:-1], out=turn[1:])
-        np.subtract(step[0], earlier, out=turn[0])
-        size = np.absolute(turn, out=turn)
         least = max(min(float(np.minimum.reduce(batch.period)), period), self._nominal_s) ** 2
-        # the largest of all joints is often below the least of their limits
-        if not np.maximum.reduce(size.reshape(-1)) <= self._least_acceleration * least:
-            doubtful = over_frames(np.maximum, size) > self.acceleration * least
+        # two steps together turn no further than twice the largest: that is often below the least of all limits
+        widest = max(float(np.maximum.reduce(batch.step_size.reshape(-1))), float(np.absolute(earlier).max()))
+        if not 2 * widest <= self._least_acceleration * least:
+            turn = batch.shop.spare[:n]
+            np.subtract(step[1:], step[:-1], out=turn[1:])
+            np.subtract(step[0], earlier, out=turn[0])
+            doubtful = over_frames(np.maximum, np.absolute(turn, out=turn)) > self.acceleration * least
             self._look(batch, usable, doubtful, earlier, valid & (not late), period)
-        self._resolve(batch, step, usable)
+        self._resolve(batch, usable)
         self._before = (
             step[-1].copy(),
             np.ones(step.shape[1], np.bool_) if usable is None else usable[-1].copy(),
@@ -115,9 +114,13 @@ class Spikes(Family):
         causal[~np.isfinite(causal)] = 0.0
         return causal
 
-    def _resolve(self, batch: Batch, step: Floats, usable: Mask | None) -> None:
+    def _resolve(self, batch: Batch, usable: Mask | None) -> None:
+        if usable is None and batch.least_step.all():
+            np.minimum(self._least, batch.least_step.view(np.uint64), out=self._least)
+            return
         # bits of |dq| minus one: 0 becomes the greatest number, so that a minimum passes over it
-        bits = np.bitwise_and(step.view(np.uint64), _BITS, out=batch.shop.other[: batch.n].view(np.uint64))
+        bits = batch.shop.other[: batch.n].view(np.uint64)
+        bits[:] = batch.step_size.view(np.uint64)
         if usable is not None:
             bits[~usable] = 0
         np.subtract(bits, _ONE, out=bits)
@@ -139,7 +142,7 @@ class Spikes(Family):
     def merge(self, later: Spikes, cut: Batch) -> None:
         """Add a later part's resolution, which C1 reads; its spikes are recomputed."""
         if cut.channel("position") is not None:
-            self._resolve(cut, cut.step, cut.steps("position"))
+            self._resolve(cut, cut.steps("position"))
         np.minimum(self._least, later._least, out=self._least)
 
     def findings(self, span: Span, live: bool) -> list[Finding]:

@@ -60,7 +60,7 @@ class Tracking(Family):
             self.frames += n
             self.cells += squares.size
         self.squares += batch.ones @ squares
-        largest = float(squares.max())
+        largest = float(np.maximum.reduce(squares.reshape(-1)))
         self.largest = max(self.largest, largest)
         far = self.rules.tracking_far**2 * (1 + SLACK)
         if largest > far:
@@ -140,8 +140,10 @@ class RestOffset(Family):
         self._before = history[-self._need :].copy()
         lasting = _eroded(history, self._need + 1)
         if lasting.any():
-            self.sums += batch.ones @ np.multiply(batch.error, lasting, out=batch.shop.spare[: batch.n])
-            self.frames += np.add.reduce(lasting, axis=0, dtype=np.float64)
+            counted = batch.shop.other[: batch.n]
+            counted[:] = lasting
+            self.sums += batch.ones @ np.multiply(batch.error, counted, out=batch.shop.spare[: batch.n])
+            self.frames += batch.ones @ counted
 
     def offset(self) -> Floats:
         """Mean c - q at rest of each joint, float64 (J,); NaN where it never rested."""
