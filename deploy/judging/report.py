@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
 
@@ -38,6 +39,11 @@ class EpisodeReport:
     oddities: tuple[str, ...]
     #: what its findings are about, to be drawn; not in JSON
     traces: tuple[Trace, ...] = ()
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """From process to process as plain tuples: metrics as they are cost more than an episode's reading."""
+        fields = {name: getattr(self, name) for name in self.__slots__ if name != "metrics"}
+        return _again, (fields, [(m.id, m.joint, m.value, m.unit, m.flag) for m in self.metrics])
 
     def rank(self) -> tuple[Any, ...]:
         """Sorts the worst first: by verdict, then by how many findings fail and are suspect, then by name."""
@@ -81,6 +87,10 @@ class EpisodeReport:
         """Where a finding begins and ends, s from the first frame."""
         begins, ends = finding.t_start_ns - self.begins_ns, finding.t_end_ns - self.begins_ns
         return round(begins / 1e9, 6), round(ends / 1e9, 6)
+
+
+def _again(fields: Mapping[str, Any], metrics: Sequence[tuple[str, str, float, str, str]]) -> EpisodeReport:
+    return EpisodeReport(**fields, metrics=tuple(MetricValue(*one) for one in metrics))
 
 
 @dataclass(frozen=True, slots=True)

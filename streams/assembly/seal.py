@@ -16,7 +16,7 @@ from kinestream.schemas.layout import Layout
 from kinestream.streams.assembly.block import hashed
 from kinestream.streams.assembly.episode import Episode, History
 from kinestream.streams.assembly.findings import conflict_of_ids, final_changes, unlisted_labels
-from kinestream.streams.assembly.frontier import frames_of_row
+from kinestream.streams.assembly.frontier import judge_rows
 from kinestream.streams.assembly.journal import facts_of, journal_row
 from kinestream.streams.assembly.revisions import LABELS, compared_of, outcome_of, reason_of, says_more
 from kinestream.streams.assembly.takes import print_of, take_rows
@@ -149,8 +149,7 @@ def _as_known(episode: Episode, rows: Sequence[BlockRow]) -> list[BlockRow]:
 def _judge_again(episode: Episode, rows: Sequence[BlockRow], judge_for: JudgeFor) -> EpisodeJudge:
     judge = judge_for(episode.judged_as(), episode.layout)
     episode.pins = {**episode.pins, **judge.pins}
-    for row in rows:
-        judge.advance(frames_of_row(row, judge))
+    judge_rows(judge, rows)
     return judge
 
 
