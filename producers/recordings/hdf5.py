@@ -12,6 +12,7 @@ import numpy as np
 
 from kinestream.producers.recordings.clocks import counted_clock
 from kinestream.producers.recordings.columns import library
+from kinestream.producers.recordings.hdf5_attributes import attribute
 from kinestream.producers.recordings.normalise import quaternion_xyzw
 from kinestream.producers.recordings.take import RADIANS, UNDECLARED, Choices, Clock, Hint, Role, Signal, Take, Values
 from kinestream.schemas.errors import RecordingError
@@ -39,6 +40,7 @@ class Hdf5:
 
     def __init__(self, path: Path, choices: Choices) -> None:
         self.name, self.hint, self._path, self._choices = path.name, Hint(), path, choices
+        self._declared_hz: float | None = None
         #: 14 columns are also two other arms of six joints and a gripper: whoever names robot or joints knows better
         self._aloha = not choices.joints and (not choices.model or "aloha" in choices.model)
         with _opened(path) as file:
@@ -66,11 +68,12 @@ class Hdf5:
             if name in group:
                 values = self._array(group[name])
                 signals += _aloha(role, name, values, self._aloha)  # type: ignore[arg-type]
-                odd += [f"{name}: {note}" for note in _notes(group[name])]
+                odd += [f"{name}: {note}" for note in self._notes(group[name])]
         extra = [n for n in group if n not in ("observations", "action")]
         left = [f"observations/{n}" for n in group["observations"] if n not in ("qpos", "qvel", "effort")]
         rate, why = self._rate(_ACT_HZ, "that of ACT's recorder")
-        labels = {"simulated": str(bool(group.attrs["sim"]))} if "sim" in group.attrs else {}
+        sim = attribute(self._path, group, "sim")
+        labels = {} if sim is None else {"simulated": str(bool(sim))}
         clock = self._clock(signals, rate, why)
         told = ("the columns are named as ACT's recorder orders them",) if signals[0].elements else ()
         return Take(self.name, tuple(signals), (clock,), rate, labels, told, tuple(odd), (*left, *extra))
@@ -88,7 +91,7 @@ class Hdf5:
             values = self._array(data)
             signals.append(Signal(role, name.removeprefix("obs/"), unit, (), values.reshape(len(values), -1)))
         left += [name for name in group if name not in ("obs", "actions")]
-        rate, why = self._rate(_control_hz(group.file), "control_freq of env_args")
+        rate, why = self._rate(self._control_hz(group.file), "control_freq of env_args")
         number = group.name.rsplit("/", 1)[-1]
         clock = self._clock(signals, rate, why)
         return Take(f"{self.name}#{number}", tuple(signals), (clock,), rate, left_out=tuple(left))
@@ -107,11 +110,25 @@ class Hdf5:
                 values = quaternion_xyzw(values)
                 told.append(f"{name}: w x y z put in the order x y z w")
             signals.append(Signal(role, base, unit, names, values))
-        step = float(group.attrs.get("dt", 0))
+        step = float(attribute(self._path, group, "dt", 0))
         rate, why = self._rate(1 / step if step > 0 else 0, "1 / dt of the clip")
         left = tuple(f"walkers/{n}" for n in walkers if n != "walker_0") + tuple(n for n in group if n != "walkers")
         clock = self._clock(signals, rate, why)
         return Take(f"{self.name}{group.name}", tuple(signals), (clock,), rate, {}, tuple(told), (), left)
+
+    def _notes(self, data: Any) -> list[str]:
+        notes = (attribute(self._path, data, key) for key in ("note", "comment", "description"))
+        return [str(text) for text in notes if text is not None]
+
+    def _control_hz(self, file: Any) -> float:
+        """Of the environment that all demos are of, read once."""
+        if self._declared_hz is None:
+            try:
+                arguments = json.loads(attribute(self._path, file["data"], "env_args", "{}"))
+                self._declared_hz = float(arguments.get("env_kwargs", {}).get("control_freq", 0))
+            except (ValueError, AttributeError, TypeError):
+                self._declared_hz = 0.0
+        return self._declared_hz
 
     def _rate(self, declared: float, why: str) -> tuple[float, str]:
         if self._choices.rate_hz:
@@ -168,15 +185,3 @@ def _aloha(role: Role, name: str, values: Values, aloha: bool) -> list[Signal]:
         Signal(role, name, unit, tuple(ALOHA[c] for c in arms), values[:, arms]),
         Signal("channel", f"gripper_{role}", "1", tuple(ALOHA[c] for c in grippers), values[:, grippers]),
     ]
-
-
-def _notes(data: Any) -> list[str]:
-    return [str(text) for key, text in data.attrs.items() if key in ("note", "comment", "description")]
-
-
-def _control_hz(file: Any) -> float:
-    try:
-        arguments = json.loads(file["data"].attrs.get("env_args", "{}"))
-        return float(arguments.get("env_kwargs", {}).get("control_freq", 0))
-    except (ValueError, AttributeError, TypeError):
-        return 0.0

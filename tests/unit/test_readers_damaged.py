@@ -4,6 +4,10 @@ import json
 import subprocess
 import sys
 
+import pytest
+
+from kinestream.producers.recordings import open_recording
+from kinestream.schemas.errors import RecordingError
 from tests.plugins.recording_files import FORMATS
 
 
@@ -16,3 +20,15 @@ def test_a_damaged_copy_of_any_format_is_read_or_refused_in_one_sentence():
     assert set(found) == set(FORMATS)
     assert {name: f for name, f in found.items() if f["exit"] or f["wrong"]} == {}
     assert all(f["frames"] > 0 and f["refused"] > 2 for f in found.values())
+
+
+def test_a_damaged_text_in_an_hdf5_file_does_not_end_the_process(tmp_path):
+    """One byte of a text's type, and libhdf5 follows a pointer that leads nowhere."""
+    path = FORMATS["robomimic"][0](tmp_path)
+    raw = bytearray(path.read_bytes())
+    raw[raw.index(b"env_args") + 17] = 0xFF
+    path.write_bytes(raw)
+    crash = f"import h5py; h5py.File({str(path)!r})['data'].attrs['env_args']"
+    assert subprocess.run([sys.executable, "-c", crash], timeout=60, capture_output=True).returncode < 0
+    with pytest.raises(RecordingError, match="the attribute env_args of /data is damaged; copy the file anew"):
+        open_recording(path)
