@@ -169,7 +169,9 @@ class PartitionAssembler:
         apart: list[tuple[int, LogRecord | DeadLetter]] = []
         for record in records:
             self._take_before(record.offset, apart)
-            self._time.pass_time(record.broker_ms, record.offset)
+            self._time.pass_time(
+                record.broker_ms, record.offset, record.last_offset if isinstance(record, LogRun) else -1
+            )
             if not isinstance(record, LogRun):
                 self._take(record)
             elif joins and intake.take_run(record):

@@ -18,31 +18,33 @@ class Timetable:
         self._deadlines: list[tuple[int, str]] = []
         #: those whose time has come by records that a former owner stored and that are yet to be read again
         self._early: list[Episode] = []
+        #: offset up to which the log was read, the record included that is being taken
+        self._read = NEVER
         #: partition time: the highest broker time so far, ms
         self.time_ms = -1
 
-    def pass_time(self, broker_ms: int, offset: int = NEVER) -> None:
+    def pass_time(self, broker_ms: int, offset: int = NEVER, last: int = -1) -> None:
         """Let the deadlines up to ``broker_ms`` fire, before the record at ``offset``; without one all were read.
+
+        ``last``: the offset up to which what is taken next goes, where that is more than one record.
 
         Rows may be stored of which the journal does not know yet: an episode waits for all records it has rows of,
         because what else they say (their schemas) is only in the log.
         """
+        self._read = offset - 1
         waiting, self._early = self._early, []
         for episode in waiting:
-            self._wake_up(episode.id, broker_ms, offset)
+            self._wake_up(episode.id, broker_ms)
         while self._deadlines and self._deadlines[0][0] <= broker_ms:
-            self._wake_up(heapq.heappop(self._deadlines)[1], broker_ms, offset)
+            self._wake_up(heapq.heappop(self._deadlines)[1], broker_ms)
         self.time_ms = max(self.time_ms, broker_ms)
+        self._read = max(offset, last)
 
-    def _wake_up(self, episode_id: str, broker_ms: int, offset: int) -> None:
+    def _wake_up(self, episode_id: str, broker_ms: int) -> None:
         episode = self._episodes.get(episode_id)
-        if episode is None:
-            return
-        episode.wake_ms = NEVER
-        if episode.last_offset() < offset:
+        if episode is not None:
+            episode.wake_ms = NEVER
             self.schedule(episode, broker_ms)
-        else:
-            self._early.append(episode)
 
     def next_ms(self) -> int:
         """Broker time at which something may be due; the far future if nothing is."""
@@ -58,10 +60,12 @@ class Timetable:
         if episode.phase == CLOSING:
             return
         due, status = closing(episode, self._limits)
-        if due <= now_ms:
+        if due > now_ms:
+            self._wake(episode, due)
+        elif episode.last_offset() <= self._read:
             self.close(episode, status, due)
         else:
-            self._wake(episode, due)
+            self._early.append(episode)
 
     def close(self, episode: Episode, status: str, due_ms: int) -> None:
         """It closes, as what it became at ``due_ms``."""

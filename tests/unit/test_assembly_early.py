@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import pytest
+
 from tests.assembling import Log, Owner, Take
 
 
@@ -19,8 +21,10 @@ def successor(after_ms=10):
     return owner, log
 
 
-def test_it_closes_once_they_are_read_again():
-    owner, log = successor()
+@pytest.mark.parametrize("after_ms", [0, 10])
+def test_it_closes_once_they_are_read_again(after_ms):
+    """Also those of the same millisecond: the end mark's own time is no reason to close before them."""
+    owner, log = successor(after_ms)
     owner.feed(log.records[:2])
     assert owner.store.events == []
     owner.feed(log.records[2:])
