@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from math import pi
 from typing import Final
 
@@ -17,6 +18,8 @@ _ROUNDED: Final = 0.01
 TURN: Final = "are half a turn or a whole one each way, as exporters write where nobody knows"
 #: A note of a description that begins so names the joints whose turns are no placeholder, and who says so.
 DOCUMENTED: Final = "turns the maker documents: "
+#: ... and one that begins so, which figures that all joints share are no default of an exporter.
+ONE_FIGURE: Final = "one figure for every joint, which the maker documents: "
 #: Joints that may share one velocity and one effort by chance.
 _ALIKE: Final = 3
 
@@ -58,8 +61,14 @@ def no_range(kind: str, lower: float | None, upper: float | None) -> str:
     return TURN if turn else ""
 
 
+def alike(figures: Sequence[float | None]) -> float | None:
+    """The one velocity or effort that all turning joints of a robot have; ``None`` where they differ, or are few."""
+    known = set(figures)
+    return figures[0] if len(figures) > _ALIKE and len(known) == 1 else None
+
+
 def _alike(joints: list[FoundJoint], what: str) -> str:
-    values = {getattr(joint, what) for joint in joints if not joint.mimic}
-    if len(joints) <= _ALIKE or len(values) != 1 or None in values:
+    figure = alike([getattr(joint, what) for joint in joints if not joint.mimic and joint.type != "prismatic"])
+    if figure is None:
         return ""
-    return f"{what} is {next(iter(values)):g} for every joint: an exporter's default? Look it up before you rely on it"
+    return f"{what} is {figure:g} for every turning joint: an exporter's default? Look it up before you rely on it"

@@ -127,8 +127,8 @@ def test_one_velocity_for_every_joint_is_kept_and_told(tmp_path):
     )
     model = draft(tmp_path, f'<robot name="x">{each}</robot>')
     assert model.velocity.tolist() == [10.0] * 6
-    assert [note for note in model.notes if "every joint" in note] == [
-        "velocity is 10 for every joint: an exporter's default? Look it up before you rely on it"
+    assert [note for note in model.notes if "every turning joint" in note] == [
+        "velocity is 10 for every turning joint: an exporter's default? Look it up before you rely on it"
     ]
 
 

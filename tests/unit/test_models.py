@@ -8,7 +8,7 @@ from importlib.resources import files
 import numpy as np
 import pytest
 
-from kinestream.producers.descriptions.placeholders import DOCUMENTED, TURN, no_range
+from kinestream.producers.descriptions.placeholders import DOCUMENTED, ONE_FIGURE, TURN, alike, no_range
 from kinestream.schemas.errors import UnknownModelError
 from kinestream.schemas.models import find_model, load_model, model_ids
 
@@ -149,6 +149,15 @@ def test_no_shipped_limit_is_a_placeholder_and_every_turn_has_a_witness(model_id
     assert {name for name, reason in reasons.items() if reason == TURN} == named
     assert {reason for reason in reasons.values()} <= {"", TURN}
     assert all("(" in note and "say where" not in note for note in witnessed)
+
+
+@pytest.mark.parametrize("model_id", model_ids())
+@pytest.mark.parametrize("what", ["velocity", "effort"])
+def test_one_figure_for_all_joints_has_a_witness(model_id, what):
+    model = load_model(model_id)
+    figure = alike([getattr(j, what) for j in model.joints if not j.mimic and j.unit == "rad"])
+    witnessed = any(note.startswith(f"{ONE_FIGURE}{what} (") for note in model.notes)
+    assert witnessed == (figure is not None)
 
 
 @pytest.mark.parametrize(
