@@ -9,11 +9,9 @@ from typing import Final
 
 import numpy as np
 
-from kinestream.deploy.local.stack import Stack
 from kinestream.schemas.errors import BrokerError, KinestreamError, StoreError, UnknownModelError
 from kinestream.schemas.model_files import read_model
 from kinestream.schemas.models import Models, RobotModel, find_model, load_model, model_ids
-from kinestream.schemas.registry import Registry
 from kinestream.schemas.settings import Settings
 
 #: Metrics that a take of a described robot has and one of a provisional robot lacks -> the channel they also need.
@@ -63,17 +61,27 @@ def known_models(*, offline: bool = False) -> tuple[list[KnownModel], list[str]]
 
 def registered() -> Models:
     """What the tenant has registered; raises :class:`BrokerError` where no broker answers."""
-    from kinestream.streams.model_log import ModelLog
-
     settings = Settings.from_env()
-    kafka = Stack(settings).where().kafka
+    kafka = _broker(settings)
     if not kafka:
         raise BrokerError("no broker runs: `kinestream up`, or set KINESTREAM_KAFKA")
+    from kinestream.schemas.registry import Registry
+    from kinestream.streams.model_log import ModelLog
+
     log = ModelLog(settings, kafka, Registry(settings.registry))
     try:
         return log.read(_ANSWER_S)
     finally:
         log.close()
+
+
+def _broker(settings: Settings) -> str:
+    """Its address; empty where nothing was ever started here, which takes no client to know."""
+    if not settings.kafka and not (settings.home.expanduser() / "stack.json").exists():
+        return ""
+    from kinestream.deploy.local.stack import Stack
+
+    return Stack(settings).where().kafka
 
 
 def model_named(name: str) -> RobotModel:
@@ -130,6 +138,7 @@ def lack_limits(not_evaluated: Sequence[str], channels: Sequence[str]) -> tuple[
 
 
 def _provisional(known: tuple[str, ...]) -> list[KnownModel]:
+    from kinestream.deploy.local.stack import Stack
     from kinestream.streams.archive import Archive
 
     settings = Settings.from_env()

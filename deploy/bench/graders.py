@@ -76,7 +76,7 @@ class FileFigures:
 
 def graders(jobs: int) -> tuple[Grader, ...]:
     """Ours first, in three ways; then everybody they are measured beside."""
-    ours = (*_JUDGE, "{data}", "--model", MODEL, "--worst", "0")
+    ours = (*_JUDGE, "{data}", "--model", MODEL, "--unit", "rad", "--worst", "0")
     every, core = {"METRICS": "all"}, {"METRICS": "core"}
     return (
         Grader("judge", "every metric of the catalogue", ours, _of_judge, every, True),

@@ -35,8 +35,11 @@ class _Commands(TyperGroup):
             sys.exit(INTERRUPTED)
 
 
-def application() -> typer.Typer:
-    """The application with every command of this folder."""
+def application(command: str = "") -> typer.Typer:
+    """The application with every command of this folder; for a ``command`` with a module of its name, that alone.
+
+    All of them together take as long to build as a short command runs.
+    """
     app = typer.Typer(
         cls=_Commands,
         help="Motion data of robot fleets: from the robot through Kafka to judged episodes in ClickHouse.",
@@ -51,8 +54,9 @@ def application() -> typer.Typer:
     ) -> None:
         pass
 
-    for found in pkgutil.iter_modules(__path__):
-        module = importlib.import_module(f"{__name__}.{found.name}")
+    names = [found.name for found in pkgutil.iter_modules(__path__)]
+    for name in [command] if command in names else names:
+        module = importlib.import_module(f"{__name__}.{name}")
         if hasattr(module, "register"):
             module.register(app)
     return app
@@ -62,4 +66,4 @@ def main() -> None:
     """Entry point of the command ``kinestream``."""
     from kinestream.streams import lean  # noqa: F401  (before any command loads numpy)
 
-    application()(prog_name="kinestream")
+    application(sys.argv[1] if len(sys.argv) > 1 else "")(prog_name="kinestream")
