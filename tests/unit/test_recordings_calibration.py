@@ -74,7 +74,7 @@ def test_values_beyond_what_was_measured_are_mapped_and_told(tmp_path):
 
 
 def test_a_column_can_be_given_the_models_name(tmp_path):
-    content = content_of(load_model("therobotstudio-so-100")) | {"model_id": "bench-arm"}
+    content = content_of(load_model("therobotstudio-so-100")) | {"model_id": "bench-arm", "aliases": {}}
     content["joints"][0]["name"] = "base"
     (tmp_path / "arm.json").write_text(json.dumps(content))
     text = FILE.replace("rad: [-1.5, 1.5]", "rad: [-1.5, 1.5], joint: base")
