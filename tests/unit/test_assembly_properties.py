@@ -101,8 +101,11 @@ def sent(take, random, size):
     return [take.start(marks=random.random() < 0.8), *records], late
 
 
-def log_of(seed):
-    """Up to four takes of two robots, interleaved; then silence, what comes late, and silence again."""
+def log_of(seed, bursts):
+    """Up to four takes of two robots, interleaved; then silence, what comes late, and silence again.
+
+    ``bursts``: most records come in the millisecond of the one before.
+    """
     random, log, queues, late = Random(seed), Log(), [], []
     for no in range(random.randint(1, 4)):
         frames = random.choice([0, 1, 5, 130, 256, 300, 400])
@@ -116,7 +119,8 @@ def log_of(seed):
     watcher = Take(0, robot="watcher", id="watcher")
     for lot in (queues, late):
         while lot := [queue for queue in lot if queue]:
-            log.append(random.choice(lot).pop(0), after_ms=random.choice(PAUSES_MS))
+            records, pause = random.choice(lot).pop(0), random.choice(PAUSES_MS)
+            log.append(records, after_ms=0 if bursts and pause == 1 else pause)
         log.append(watcher.status(), after_ms=random.choice([4_000, 11_000, 70_000]))
         log.append(watcher.status(), after_ms=700_000)
     return log
@@ -248,11 +252,11 @@ UNNAMED = [
 
 
 @settings(SETTINGS, max_examples=examples(50))
-@given(seed=st.integers(0, 2**32), plan=st.lists(steps, max_size=60))
-@example(seed=379669, plan=UNTOLD)
-@example(seed=4111134, plan=UNNAMED)
-def test_cuts_flushes_and_crashes_change_nothing(seed, plan):
-    log = log_of(seed)
+@given(seed=st.integers(0, 2**32), bursts=st.booleans(), plan=st.lists(steps, max_size=60))
+@example(seed=379669, plan=UNTOLD, bursts=False)
+@example(seed=4111134, plan=UNNAMED, bursts=False)
+def test_cuts_flushes_and_crashes_change_nothing(seed, plan, bursts):
+    log = log_of(seed, bursts)
     calm, chaotic = Owner(limits=SMALL), read(log, plan)
     calm.feed(log.records)
     assert_same_state(chaotic, calm)
@@ -261,19 +265,22 @@ def test_cuts_flushes_and_crashes_change_nothing(seed, plan):
 
 
 @settings(SETTINGS, max_examples=examples(15))
-@given(seed=st.integers(0, 2**32))
-def test_record_by_record_gives_the_events_of_one_fetch_in_the_same_order_for_each_episode(seed):
-    log = log_of(seed)
-    calm, slow = Owner(limits=SMALL), read(log, [Step(1, True, True, False, 0, True)] * len(log_of(seed).records))
+@given(seed=st.integers(0, 2**32), bursts=st.booleans())
+def test_record_by_record_gives_the_events_of_one_fetch_in_the_same_order_for_each_episode(seed, bursts):
+    log = log_of(seed, bursts)
+    calm, slow = (
+        Owner(limits=SMALL),
+        read(log, [Step(1, True, True, False, 0, True)] * len(log_of(seed, bursts).records)),
+    )
     calm.feed(log.records)
     assert_same_state(slow, calm)
     assert sorted(slow.store.announced) == sorted(calm.store.announced)
 
 
 @settings(SETTINGS, max_examples=examples(15))
-@given(seed=st.integers(0, 2**32), plan=st.lists(steps, max_size=30))
-def test_a_second_reading_of_the_whole_log_announces_nothing_new(seed, plan):
-    log = log_of(seed)
+@given(seed=st.integers(0, 2**32), bursts=st.booleans(), plan=st.lists(steps, max_size=30))
+def test_a_second_reading_of_the_whole_log_announces_nothing_new(seed, plan, bursts):
+    log = log_of(seed, bursts)
     owner = read(log, plan)
     announced, rows = set(owner.store.announced), dict(owner.store.blocks)
     owner.crash()
