@@ -25,6 +25,10 @@ class SimulatedRobot(Robot):
         self.line = BadLine(self._link.outlet, self._link.codec)
         self._link = replace(self._link, outlet=self.line)
 
+    def prepare(self) -> None:
+        """Ask the registry before the first take: within one, a hundred robots would wait for each other's answers."""
+        self._link.codec.prepare("EpisodeStart", "FrameChunk", "EpisodeEnd", "RobotStatus")
+
 
 class BadLine:
     """An :class:`Outlet` before another; :meth:`carry` says of which take the chunks are that come next."""

@@ -47,6 +47,8 @@ def run(
                     settings=settings,
                 )
             )
+        for robot in robots:
+            robot.prepare()
         pairs = zip(floor.posts, robots, strict=True)
         pace = Pace()
         work([Station(post, robot, floor, report, pace) for post, robot in pairs], seconds, stop, pace)
