@@ -26,7 +26,7 @@ from tests.assembling import LIMITS, T0, Log, Owner
 RATE = 100.0
 #: What a worker adds in memory: a chunk of ten frames, and the fifth of a second frames are held back.
 ADDED_MS = 400
-MODELS = ("unitree-g1-29-dof", "franka-panda", "willow-garage-pr2", "wonik-allegro-left-hand")
+MODELS = ("unitree-g1-29-dof", "franka-panda", "willow-garage-pr2", "universal-robots-ur5e")
 
 
 def made(model_id, name, seed):
