@@ -67,7 +67,8 @@ def settle(where: object, signal: Signal, beside: Beside) -> Settled:
     if beside.said == OWN:
         return Settled(signal, (f"{signal.name}: kept in the robot's own unit, as --unit own says",))
     if signal.role == "effort":
-        return Settled(signal, (), (f"nobody declares the unit of {signal.name}: kept as a channel, not as Nm",))
+        odd = f"nobody declares the unit of {signal.name}: kept as a channel, not as Nm (a CSV may say tau0 [Nm])"
+        return Settled(signal, (), (odd,))
     if beside.said:
         return _in_unit(signal, beside.said, "as --unit says", beside.model)
     unit, why = beside.first.get(signal.name) or _proven(signal, beside)

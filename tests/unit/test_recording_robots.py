@@ -4,8 +4,12 @@ import json
 
 import pytest
 
+from kinestream.producers.descriptions import import_description
+from kinestream.producers.descriptions.differences import differences
 from kinestream.producers.recordings import Choices, open_recording
 from kinestream.producers.recordings.identify import identify
+from kinestream.producers.recordings.mcap_file import mcap_messages
+from kinestream.producers.recordings.ros import Decoder
 from kinestream.producers.recordings.take import Hint
 from kinestream.schemas.errors import RecordingError, UndecidedError
 from kinestream.schemas.models import load_model
@@ -71,3 +75,24 @@ def test_a_robot_that_is_none_of_the_choices_keeps_the_name_it_gives_itself(reco
         open_recording(recordings / "robocodec-real-schemas/robocodec_test_8.mcap")
     assert undecided.value.choices[-1] == "provisional:piper-slave"
     assert str(undecided.value).endswith("--model provisional:piper-slave")
+
+
+@pytest.mark.recordings
+@pytest.mark.parametrize(
+    ("number", "model_id", "reviewed"),
+    [
+        (12, "agilex-piper-dual", {"effort"}),
+        (10, "arx-r5a", {"effort"}),
+        (6, "realman-dual-rm65-b-v-dexterous-hands-overseas-65-b-v", {"lower", "upper"}),
+    ],
+)
+def test_what_a_recording_says_of_its_robot_is_what_is_shipped_but_for_what_its_notes_say(
+    number, model_id, reviewed, recordings, tmp_path
+):
+    decode = Decoder()
+    messages = mcap_messages(recordings / f"robocodec-real-schemas/robocodec_test_{number}.mcap", set())
+    (text,) = (str(decode(m).data) for m in messages if m.topic.endswith("robot_description"))
+    (tmp_path / "robot.urdf").write_text(text)
+    found = differences(load_model(model_id), import_description(tmp_path / "robot.urdf").model)
+    assert {difference.field for difference in found if difference.joint} == reviewed
+    assert load_model(model_id).notes

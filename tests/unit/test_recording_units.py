@@ -150,7 +150,7 @@ def test_effort_is_newton_metres_only_where_the_header_says_so(tmp_path):
     (tmp_path / "x.csv").write_text("t,a.pos [rad],a.torque\n0,1,2\n0.1,1,3\n")
     episode = read(tmp_path / "x.csv")
     assert (episode.effort, episode.further["joint_effort"].tolist()) == (None, [[2], [3]])
-    assert "nobody declares the unit of joint_effort: kept as a channel, not as Nm" in episode.oddities
+    assert "nobody declares the unit of joint_effort: kept as a channel, not as Nm" in " ".join(episode.oddities)
 
 
 def test_degrees_said_by_a_person_are_not_said_of_hands_and_sliding_joints(tmp_path):
