@@ -10,6 +10,7 @@ from kinestream.producers.recordings.clocks import between, stamp_oddities, usua
 from kinestream.producers.recordings.damaged import read_or_refused
 from kinestream.producers.recordings.identify import Guess, declared_model, identify, named
 from kinestream.producers.recordings.normalise import Normalised, Normaliser, joint_names, layout
+from kinestream.producers.recordings.oddities import beside_limits
 from kinestream.producers.recordings.recording import RecordedEpisode
 from kinestream.producers.recordings.take import Choices, Divisible, Source, Take
 from kinestream.schemas.errors import RecordingError
@@ -86,6 +87,8 @@ class NormalisedRecording:
         apart = [between(clock.t_ns, c.t_ns, c.name, clock.name) for c in take.clocks[1:] if c.absolute]
         rate = take.rate_hz or usual_rate(clock)
         usual = [f"nominal rate {rate:g} Hz: of the median period, nobody declares one"] if rate != take.rate_hz else []
+        position = done.signals.get("position")
+        odd = beside_limits(self.guess.model, done.joints, position)
         model = [] if self.guess.confidence == 1 else [f"model {self.guess.model_id}: {self.guess.why}"]
         return RecordedEpisode(
             source=take.source,
@@ -96,7 +99,7 @@ class NormalisedRecording:
             t_ns=clock.t_ns,
             stamp_resolution_ns=clock.resolution_ns,
             absolute_time=clock.absolute,
-            position=done.signals.get("position"),
+            position=position,
             velocity=done.signals.get("velocity"),
             effort=done.signals.get("effort"),
             command=done.signals.get("command"),
@@ -104,6 +107,6 @@ class NormalisedRecording:
             labels={**take.labels, "calibration_id": self._calibration_id},
             conversions=(*model, *done.conversions, clock.told, *usual, *take.conversions),
             clocks=tuple(c.name for c in take.clocks),
-            oddities=(*take.oddities, *stamp_oddities(clock, take.rate_hz), *filter(None, apart), *done.oddities),
+            oddities=(*take.oddities, *stamp_oddities(clock, take.rate_hz), *filter(None, apart), *done.oddities, *odd),
             left_out=take.left_out,
         )

@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Sequence
 from typing import Final
 
 import numpy as np
 
 from kinestream.producers.recordings.recording import RecordedEpisode
-from kinestream.schemas.frames import Int64
+from kinestream.schemas.frames import Float32, Int64
+from kinestream.schemas.models import RobotModel
 
 #: A gap of this many periods and this many seconds may part two takes.
 _GAP_PERIODS: Final = 20
 _GAP_S: Final = 1.0
+#: How far a joint may read beyond a limit, and the share of frames beyond it that no movement explains.
+_SLACK_RAD, _SLACK_M = 0.05, 0.005
+_MOSTLY: Final = 0.5
 
 
 class Oddities:
@@ -35,6 +40,26 @@ class Oddities:
         return [
             text if times == many else f"{text} (in {times} of {many} episodes)" for text, times in self._times.items()
         ]
+
+
+def beside_limits(model: RobotModel | None, joints: Sequence[str], position: Float32 | None) -> list[str]:
+    """That joints are beyond the model's limits in half of the frames or more: it may be another robot, or convention.
+
+    ``position`` (n, J) in rad and m. Fewer frames are a movement, and judged as one (I3).
+    """
+    if model is None or position is None:
+        return []
+    limits, slide = model.limits(joints), {joint.name for joint in model.joints if joint.unit == "m"}
+    slack = np.array([_SLACK_M if name in slide else _SLACK_RAD for name in joints])
+    with np.errstate(invalid="ignore"):
+        out = (position < limits.lower - slack) | (position > limits.upper + slack)
+    found = [name for name, share in zip(joints, out.mean(axis=0), strict=True) if share >= _MOSTLY]
+    if not found:
+        return []
+    return [
+        f"{', '.join(found)} lie beyond the limits of {model.model_id} in half of the frames or more: is it another"
+        " robot, zero or sign?"
+    ]
 
 
 def parted(t_ns: Int64) -> list[str]:

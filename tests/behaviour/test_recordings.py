@@ -51,7 +51,9 @@ REAL = {
     MCAP.format(7): Real(odd=("joint_cmd has 16 of the 20 joints",)),
     MCAP.format(8): Real(Choices("provisional:piper")),
     MCAP.format(10): Real(odd=("header stamp is 8.1 days ahead",)),
-    MCAP.format(12): Real(odd=("header stamp is 7.4 days ahead", "joint_cmd has 12 of the 16 joints")),
+    MCAP.format(12): Real(
+        odd=("header stamp is 7.4 days ahead", "joint_cmd has 12 of the 16 joints", "another robot, zero or sign?")
+    ),
     MCAP.format(14): Real(Choices("provisional:arm"), ("header stamp is 4.1 s behind", "only numbered")),
     "so100-real-telemetry-csv/20250721_092957_robot_state.csv": Real(
         Choices("therobotstudio-so-100"), ("12 stalls: two frames lie 18 to 394 ms apart", "in a unit nobody declares")

@@ -2,6 +2,7 @@
 
 import json
 
+import numpy as np
 import pytest
 
 from kinestream.producers.descriptions import import_description
@@ -96,3 +97,17 @@ def test_what_a_recording_says_of_its_robot_is_what_is_shipped_but_for_what_its_
     found = differences(load_model(model_id), import_description(tmp_path / "robot.urdf").model)
     assert {difference.field for difference in found if difference.joint} == reviewed
     assert load_model(model_id).notes
+
+
+@pytest.mark.parametrize(("share", "told"), [(1.0, True), (0.5, True), (0.3, False)])
+def test_a_robot_that_stands_beyond_its_models_limits_is_called_odd(share, told, tmp_path):
+    model, rows = load_model("franka-fr3"), 20
+    middle = (model.lower + model.upper) / 2
+    position = np.tile(middle, (rows, 1))
+    position[: int(share * rows), 3] = -middle[3]  # its fourth joint with the other sign
+    lines = [",".join(map(str, [k / 50, *row])) for k, row in enumerate(position.tolist())]
+    header = ",".join(["t", *(f"{name}.pos [rad]" for name in model.joint_names)])
+    (tmp_path / "x.csv").write_text("\n".join([header, *lines]))
+    (episode,) = open_recording(tmp_path / "x.csv")
+    sentence = "fr3_joint4 lie beyond the limits of franka-fr3 in half of the frames or more"
+    assert any(sentence in text for text in episode.oddities) is told
