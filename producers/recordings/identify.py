@@ -74,6 +74,8 @@ def named(model: str) -> Guess:
         slug = _slug(model.removeprefix(PROVISIONAL))
         if not slug:
             raise RecordingError(f"--model {model}: give a name behind {PROVISIONAL}, such as {PROVISIONAL}my-arm")
+        if slug in model_ids():
+            raise RecordingError(f"--model {model}: {slug} is described; say --model {slug}, or give another name")
         return Guess(slug, None, 1.0, "named with --model: nobody has described it, limits are not known")
     return Guess(model, load_model(model), 1.0, "named with --model")
 

@@ -14,6 +14,7 @@ from kinestream.producers.recordings.ros import Decoder
 from kinestream.producers.recordings.take import Hint
 from kinestream.schemas.errors import RecordingError, UndecidedError
 from kinestream.schemas.models import load_model
+from tests.plugins.recording_files import act
 
 SO = ("shoulder_pan", "shoulder_lift", "elbow_flex", "wrist_flex", "wrist_roll", "gripper")
 
@@ -111,3 +112,19 @@ def test_a_robot_that_stands_beyond_its_models_limits_is_called_odd(share, told,
     (episode,) = open_recording(tmp_path / "x.csv")
     sentence = "fr3_joint4 lie beyond the limits of franka-fr3 in half of the frames or more"
     assert any(sentence in text for text in episode.oddities) is told
+
+
+def test_a_robot_nobody_described_cannot_take_the_id_of_one_that_is(tmp_path):
+    (tmp_path / "x.csv").write_text("t,a.pos [rad]\n0,1\n0.1,2\n")
+    with pytest.raises(RecordingError, match="franka-panda is described; say --model franka-panda"):
+        open_recording(tmp_path / "x.csv", "provisional:Franka Panda")
+
+
+def test_fourteen_columns_of_act_are_alohas_only_where_nobody_says_otherwise(tmp_path):
+    path = act(tmp_path)
+    assert next(iter(open_recording(path))).joints[0] == "left_waist"
+    names = tuple(f"{side}_joint{k}" for side in ("left", "right") for k in range(1, 8))
+    (episode,) = open_recording(path, choices=Choices("agilex-piper-dual", names, unit="rad"))
+    assert set(episode.joints) == set(names)
+    assert episode.joints[0] == "right_joint1"
+    assert episode.position.shape == (6, 14)
