@@ -104,7 +104,8 @@ class Batch:
 
     def _fill(self, name: str, rows: Floats, bad: Mask, earlier: Floats | None, before: Before) -> None:
         """Give every hole the joint's last number."""
-        rows[0] = 0.0 if earlier is None else earlier
+        # before a take's first frame stands what it holds, as where all are numbers
+        rows[0] = np.where(bad[0], 0.0, rows[1]) if earlier is None else earlier
         last = np.maximum.accumulate(np.where(bad, 0, np.arange(1, self.n + 1)[:, None]), axis=0)
         rows[1:] = np.take_along_axis(rows, last, axis=0)
         first = before.bad.get(name, np.full(rows.shape[1], earlier is None))

@@ -187,3 +187,16 @@ def test_stamps_that_stray_within_the_tolerance_and_later_leave_it_are_not_synth
 def test_the_rate_is_all_intervals_where_most_of_them_miss_a_frame():
     frames = without(take(600), [k for k in range(600) if k % 5 in (2, 4)])
     assert value(judged(frames), "T1.steady").value == pytest.approx(60, rel=0.01)
+
+
+def test_a_missing_value_of_a_leg_changes_nothing_of_how_smooth_the_arm_moves():
+    names = ("left_shoulder", "left_elbow", "left_wrist", "left_knee")
+    known = context(joints=names, channels=(("position", 4),))
+    frames = take(600)
+    frames.channels = {"position": frames.channels["position"]}
+    clean = judged(frames, known)
+    frames.channels["position"] = frames.channels["position"].copy()
+    frames.channels["position"][100:103, 3] = np.nan
+    holed = judged(frames, known)
+    for metric in ("S1", "S1.count", "S2", "S3", "S4", "S5"):
+        assert value(holed, metric).value == value(clean, metric).value, metric
