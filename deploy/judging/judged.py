@@ -85,6 +85,7 @@ def judge_recorded(recorded: RecordedEpisode, bench: Bench | None = None, model:
     if model is not None:
         models.register(model)
     judge = JUDGES[bench.metrics](_start(recorded, bench.skill), layout, models, overlays=bench.overlays)
+    judge.take_whole()
     judge.advance(frames)
     delivery = Delivery(len(recorded), len(recorded), status="COMPLETE")
     return Judged(recorded, frames, judge, judge.final(delivery), models.find(recorded.model_id))

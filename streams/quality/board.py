@@ -42,6 +42,8 @@ class Board:
 
     def __init__(self, context: Context, rules: Rules) -> None:
         self.context, self.rules = context, rules
+        #: frames of a batch; sums of floats depend on it in their last digits
+        self.largest = LARGEST
         spikes = Spikes(context, rules)
         chatter = Chatter(context, rules)
         declared = Declared(context, rules)
@@ -89,7 +91,7 @@ class Board:
 
         A batch is the frames of one range of numbers, whatever pieces they come in: sums of floats depend on the cuts.
         """
-        numbers = frames.seq // LARGEST
+        numbers = frames.seq // self.largest
         cuts = [] if numbers[0] == numbers[-1] else (np.flatnonzero(np.diff(numbers)) + 1).tolist()
         for begin, end in pairwise([0, *cuts, len(numbers)]):
             self._take(part_of(frames, begin, end))
@@ -99,9 +101,9 @@ class Board:
         self._smoothness.rest()
 
     def _take(self, frames: Frames) -> None:
-        if self._held.frames and self._held.first_seq // LARGEST != int(frames.seq[0]) // LARGEST:
+        if self._held.frames and self._held.first_seq // self.largest != int(frames.seq[0]) // self.largest:
             self.settle()
-        whole = (int(frames.seq[-1]) + 1) % LARGEST == 0
+        whole = (int(frames.seq[-1]) + 1) % self.largest == 0
         if whole and not self._held.frames:
             self._feed(frames)
             return

@@ -6,8 +6,10 @@ which steps may be used; where all is well that mask is None and costs nothing.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
+from itertools import pairwise
 from math import isfinite
 from threading import local
 from typing import Any
@@ -17,14 +19,16 @@ import numpy as np
 from kinestream.streams.quality.model import SECOND, SLACK, Context, Floats, Frames, Integers, Mask, Singles
 from kinestream.streams.quality.rules import Rules
 
-#: Most frames a batch is laid out for: what 32 joints need of it stays in the processor's second cache.
+#: Frames of a batch while a take is recorded: what waits for a batch to be whole is held by somebody.
 LARGEST = 256
+#: Frames of a batch of a take that is there as a whole, at most: numpy's price is by the call.
+WHOLE = 1024
 #: An interval of unknown length, s.
 _UNKNOWN = 1.0
 JOINT_CHANNELS = ("position", "velocity", "effort", "command")
 _FOLDED = 8
 _thread = local()
-_ONES = np.ones(LARGEST + 1)
+_ONES = np.ones(WHOLE + 1)
 
 
 @dataclass(slots=True)
@@ -110,6 +114,32 @@ class Batch:
         rows[1:] = np.take_along_axis(rows, last, axis=0)
         first = before.bad.get(name, np.full(rows.shape[1], earlier is None))
         self._bad[name] = np.vstack((first, bad))
+
+    def parts(self) -> Sequence[Batch]:
+        """The batches in which these frames come while a take is recorded, for what depends on them.
+
+        They share what this one has computed, and the arrays of its shop that are for a metric's own use.
+        """
+        if int(self.seq[0]) // LARGEST == int(self.seq[-1]) // LARGEST:
+            return [self]
+        cuts = (np.flatnonzero(np.diff(self.seq // LARGEST)) + 1).tolist()
+        return [self._part(begin, end) for begin, end in pairwise([0, *cuts, self.n])]
+
+    def _part(self, begin: int, end: int) -> Batch:
+        part, rows = object.__new__(Batch), slice(begin, end + 1)
+        part.n, part.seq, part.shop, part.ones = end - begin, self.seq[begin:end], self.shop, _ONES[: end - begin]
+        part.first, part.starts = self.first + begin, self.starts and not begin
+        part._given = {name: values[begin:end] for name, values in self._given.items()}
+        part.frames = Frames(part.seq, self.frames.t_ns[begin:end], part._given)
+        part._rows = {name: values[rows] for name, values in self._rows.items()}
+        part._bad = {name: mask[rows] for name, mask in self._bad.items() if mask[rows].any()}
+        part.t, part.period_ns, part.period = self.t[rows], self.period_ns[begin:end], self.period[begin:end]
+        steady = self.steady
+        part.steady = None if steady is None or steady[begin:end].all() else steady[begin:end]
+        if "position" in self._rows:
+            for name in ("step", "step_size", "step_norms_squared", "speed_squared"):
+                part.__dict__[name] = getattr(self, name)[begin:end]
+        return part
 
     def ends(self, before: Before) -> Before:
         """What the next batch must know."""
@@ -250,15 +280,15 @@ class _Shop:
     def __init__(self, joints: int) -> None:
         self.joints = joints
         self.ones = np.ones(joints)
-        self.stamps = np.zeros(LARGEST + 1, np.int64)
-        self.period_ns = np.zeros(LARGEST, np.int64)
-        self.period = np.zeros(LARGEST)
-        self.rows = {name: np.zeros((LARGEST + 1, joints)) for name in JOINT_CHANNELS}
+        self.stamps = np.zeros(WHOLE + 1, np.int64)
+        self.period_ns = np.zeros(WHOLE, np.int64)
+        self.period = np.zeros(WHOLE)
+        self.rows = {name: np.zeros((WHOLE + 1, joints)) for name in JOINT_CHANNELS}
         for name in _SHARED:
-            setattr(self, name, np.zeros((LARGEST + 1, joints)))
+            setattr(self, name, np.zeros((WHOLE + 1, joints)))
         # with room for a few frames before a batch
-        self.lagged, self.lagged_rate = np.zeros((LARGEST + 8, joints)), np.zeros((LARGEST + 8, joints))
-        self.flags = np.zeros((LARGEST + 1, joints), np.bool_)
+        self.lagged, self.lagged_rate = np.zeros((WHOLE + 8, joints)), np.zeros((WHOLE + 8, joints))
+        self.flags = np.zeros((WHOLE + 1, joints), np.bool_)
 
     step: Floats
     step_size: Floats

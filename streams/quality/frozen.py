@@ -7,7 +7,7 @@ from typing import Final, NamedTuple
 import numpy as np
 
 from kinestream.streams.quality.described import described
-from kinestream.streams.quality.desk import Batch
+from kinestream.streams.quality.desk import WHOLE, Batch
 from kinestream.streams.quality.family import Family, Found, constant, rows, where
 from kinestream.streams.quality.model import (
     NONE,
@@ -89,12 +89,17 @@ class Frozen(Family):
         self._counted: dict[int, int] = {}
 
     def add(self, batch: Batch) -> None:
-        """Go on with each joint's run; look closely at joints whose run is long enough, or holds two values."""
+        """Go on with each joint's run, as far as the resolution is known by then."""
+        for part, steps in zip(batch.parts(), self._spikes.leasts, strict=False):
+            self._add(part, steps)
+
+    def _add(self, batch: Batch, steps: Floats) -> None:
+        """Look closely at joints whose run is long enough, or holds two values."""
         command = batch.channel("command")
         if command is None or batch.channel("position") is None:
             return
         n, shop = batch.n, batch.shop
-        steps, size = self._spikes.least, batch.step_size
+        size = batch.step_size
         moved = np.greater(size, _ONE_STEP * steps, out=shop.flags[:n])
         for name in ("position", "command"):
             if (bad := batch.bad(name)) is not None:
@@ -263,4 +268,4 @@ class Frozen(Family):
         return rows("I6", "s", max((s.worst for s in self.spells.values()), default=0.0), evaluated, found)
 
 
-_PLACES = np.arange(256, dtype=np.int32)[:, None]
+_PLACES = np.arange(WHOLE, dtype=np.int32)[:, None]

@@ -67,6 +67,10 @@ class CommandLag(Family):
 
     def add(self, batch: Batch) -> None:
         """Correlate the steps with the commands' before them."""
+        for part in batch.parts():
+            self._add(part)
+
+    def _add(self, batch: Batch) -> None:
         command = batch.channel("command")
         if command is None or batch.channel("position") is None or len(self.lags) < 2:
             return

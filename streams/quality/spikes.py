@@ -48,6 +48,8 @@ class Spikes(Family):
         self._longest_s = rules.gap_periods / rate * (1 + SLACK) if rate > 0 else np.inf
         self._least_acceleration = float(self.acceleration.min(initial=np.inf))
         self._least = np.full(width, _NONE, np.uint64)
+        #: the least steps so far by the end of each part of the last batch
+        self.leasts: list[Floats] = []
         # the last step of the batch before, its validity and period, and whether the interval before it was a gap
         self._before: tuple[Floats, Mask, float, bool] | None = None
         self.spells: dict[int, Spell] = {}
@@ -69,7 +71,10 @@ class Spikes(Family):
             np.subtract(step[0], earlier, out=turn[0])
             doubtful = over_frames(np.maximum, np.absolute(turn, out=turn)) > self.acceleration * least
             self._look(batch, usable, doubtful, earlier, valid & (not late), period)
-        self._resolve(batch, usable)
+        self.leasts = []
+        for part in batch.parts():
+            self._resolve(part, part.steps("position"))
+            self.leasts.append(self.least)
         self._before = (
             step[-1].copy(),
             np.ones(step.shape[1], np.bool_) if usable is None else usable[-1].copy(),

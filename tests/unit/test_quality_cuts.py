@@ -77,6 +77,18 @@ def test_the_cuts_of_the_fetches_change_nothing(frames, cuts):
 
 
 @settings(max_examples=25, deadline=None)
+@given(troubled_takes(), CUTS, st.sampled_from(["all", "no position", "no command", "no velocity"]))
+def test_a_take_that_is_there_as_a_whole_is_judged_alike_in_larger_batches(frames, cuts, measured):
+    absent = measured.removeprefix("no ")
+    frames.channels = {name: values for name, values in frames.channels.items() if name != absent}
+    known = context(channels=tuple(one for one in context().channels if one[0] != absent))
+    at_once = EpisodeJudge(known)
+    at_once.take_whole()
+    at_once.advance(frames)
+    assert at_once.final(whole(frames)) == judge(frames, cuts, known).final(whole(frames))
+
+
+@settings(max_examples=25, deadline=None)
 @given(troubled_takes(), CUTS, st.randoms(use_true_random=False))
 def test_parts_merge_to_the_whole_in_any_grouping(frames, cuts, random):
     edges = [0, *sorted(cut for cut in cuts if cut < len(frames.seq)), len(frames.seq)]
