@@ -43,6 +43,8 @@ class Remembered:
     broker_bytes: int = 0
     keep_free: int = 0
     bulk: bool = False
+    #: it is there for minutes (demo, chaos, bench), not for days
+    brief: bool = False
 
     @classmethod
     def load(cls, home: Path) -> Remembered:
@@ -67,7 +69,7 @@ class Remembered:
 
 def _added(name: str) -> bool:
     """Fields that files of an earlier version lack."""
-    return name in ("broker_bytes", "keep_free", "bulk")
+    return name in ("broker_bytes", "keep_free", "bulk", "brief")
 
 
 def worker_names(count: int, *, bulk: bool = False) -> list[str]:

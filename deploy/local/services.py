@@ -153,7 +153,7 @@ def _broker(settings: Settings, remembered: Remembered, home: Path, url: str) ->
         return Service("broker", url, health.broker, command, Program("broker", 10, restart=False))
     arguments = ["--home", str(home / "kafka"), "--port", str(remembered.ports.get("broker", 0))]
     arguments += ["--inside-port", str(remembered.ports.get("inside", 0)), "--cache", str(cache_folder(settings.cache))]
-    command = _python("kinestream.deploy.local.kafka", *arguments)
+    command = _python("kinestream.deploy.local.kafka", *arguments, *(["--brief"] if remembered.brief else []))
     check = partial(health.broker, access=settings.kafka_access()) if settings.kafka else partial(_open_broker, home)
     return _own_or_other(settings.kafka, Service("broker", url, check, command), 10)
 

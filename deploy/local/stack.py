@@ -150,7 +150,7 @@ class Stack:
         guard.reopen(self.home)
         mine = shares(self.home, self.settings)
         bulk = self._two_lanes(kind)
-        memory = replace(memory, broker=kind, workers=workers, bulk=bulk)
+        memory = replace(memory, broker=kind, workers=workers, bulk=bulk, brief=foreground)
         memory = replace(memory, broker_bytes=mine.broker, keep_free=mine.keep_free)
         names = [*service_names(self.settings, workers, bulk=bulk), *(["inside"] if kind == "kafka" else [])]
         memory = choose_ports(memory, [n for n in names if n != "broker" or kind == "kafka"], self.settings)

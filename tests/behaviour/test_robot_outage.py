@@ -32,7 +32,7 @@ def own_kafka(home: Path, port: int) -> Iterator[subprocess.Popen[bytes]]:
     """Apache Kafka of this test alone, killed with SIGKILL at the end of the block."""
     cache = cache_folder(Settings.from_env().cache)
     command = [sys.executable, "-m", "kinestream.deploy.local.kafka"]
-    command += ["--home", str(home), "--port", str(port), "--cache", str(cache)]
+    command += ["--home", str(home), "--port", str(port), "--cache", str(cache), "--brief"]
     with (home.parent / "kafka.log").open("ab") as log:
         running = process.spawn(command, stdout=log, stderr=log)
     try:

@@ -166,7 +166,16 @@ def own_kafka(folder: Path) -> Iterator[tuple[Broker, Callable[[], None]]]:
     """A broker of the test's own, and how to kill -9 and restart it."""
     port = process.free_port()
     bootstrap = f"127.0.0.1:{port}"
-    arguments = [sys.executable, "-m", "kinestream.deploy.local.kafka", "--home", str(folder), "--port", str(port)]
+    arguments = [
+        sys.executable,
+        "-m",
+        "kinestream.deploy.local.kafka",
+        "--home",
+        str(folder),
+        "--port",
+        str(port),
+        "--brief",
+    ]
     running: list[subprocess.Popen[bytes]] = []
 
     def start() -> None:

@@ -89,7 +89,7 @@ class Brokers:
             self.refused["kafka"] = str(problem)
             self._refuse(str(problem))
         port = process.free_port()
-        arguments = ["--home", str(self.folder / "kafka"), "--port", str(port), "--cache", str(cache)]
+        arguments = ["--home", str(self.folder / "kafka"), "--port", str(port), "--cache", str(cache), "--brief"]
         running = self._spawn("kafka", *arguments)
         bootstrap = f"127.0.0.1:{port}"
         assert process.wait_until(lambda: running.poll() is not None or _answers(bootstrap), START_S), self._log(
