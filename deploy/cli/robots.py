@@ -48,6 +48,7 @@ def list_models(
         emit_json(found)
         return
     table(_COLUMNS, [_cells(one) for one in found])
+    _say(*(f"{_short(one.model_id)} is {one.model_id}" for one in found if _short(one.model_id) != one.model_id))
     for one in found:
         if one.state == "provisional":
             say("")
@@ -55,7 +56,7 @@ def list_models(
     counts = {state: sum(one.state == state for one in found) for state in ("described", "registered", "provisional")}
     say("\n" + ", ".join(f"{count} {state}" for state, count in counts.items()))
     if counts["provisional"]:
-        say("provisional: frames are kept, but nothing that needs limits is judged; `kinestream robots register FILE`")
+        _say("provisional: frames are kept, but nothing that needs limits is judged; `kinestream robots register FILE`")
 
 
 def show(
@@ -179,13 +180,19 @@ def register_file(
 
 
 _COLUMNS = ("model", "state", "joints", "limits", "velocity", "effort")
-#: Columns of a terminal that every line fits.
+#: Columns of a terminal that every line fits, and of those an id has.
 _WIDTH = 100
+_ID_WIDTH = 54
 
 
 def _cells(one: KnownModel) -> tuple[str, ...]:
     known = [f"{one.known[limit]}/{one.joints}" if one.known else "-" for limit in ("position", "velocity", "effort")]
-    return (one.model_id, one.state, str(one.joints), *known)
+    return (_short(one.model_id), one.state, str(one.joints), *known)
+
+
+def _short(model_id: str) -> str:
+    """An id as it fits a column; the whole of a longer one is told below the table."""
+    return model_id if len(model_id) <= _ID_WIDTH else f"{model_id[: _ID_WIDTH - 1]}…"
 
 
 def _say(*lines: str) -> None:

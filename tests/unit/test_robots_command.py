@@ -58,7 +58,11 @@ def test_a_model_says_what_is_not_judged_for_lack_of_limits(robots):
 
 def test_a_provisional_model_tells_what_a_description_would_judge_from_what_has_other_reasons(robots, monkeypatch):
     one = KnownModel("lab-arm", "", "", "", "", "provisional", 2, ("a", "b"), {}, 1, 3, ("D1", "I3", "I5"), ("I3",))
-    monkeypatch.setattr("kinestream.deploy.robot_models._provisional", lambda known: [one])
+    longest = replace(one, model_id="arm-" * 24 + "1")
+    monkeypatch.setattr("kinestream.deploy.robot_models._provisional", lambda known: [one, longest])
+    listed = robots("list")[1]
+    assert longest.model_id in listed
+    assert max(map(len, listed.splitlines())) <= 100
     for words in (("list",), ("show", "lab-arm")):
         out = robots(*words)[1]
         assert "lab-arm: provisional, nobody has described it; 1 robots sent 3 episodes\n" in out
