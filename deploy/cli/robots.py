@@ -182,7 +182,7 @@ def register_file(
 _COLUMNS = ("model", "state", "joints", "limits", "velocity", "effort")
 #: Columns of a terminal that every line fits, and of those an id has.
 _WIDTH = 100
-_ID_WIDTH = 54
+_ID_WIDTH = 53
 
 
 def _cells(one: KnownModel) -> tuple[str, ...]:
