@@ -167,6 +167,8 @@ def _like(signal: Signal, beside: Beside, reference: Values, near: float, why: s
         return "", ""
     values = signal.values[:, [c for c, _ in pairs]].astype(np.float64)
     known = reference[:, [j for _, j in pairs]].astype(np.float64)
+    if not np.isfinite(values).any():  # what says nothing proves nothing
+        return "", ""
     for unit, scale in (("rad", 1.0), ("deg", np.pi / 180)):
         if _rms(values * scale - known) < near * _rms(known):
             return unit, why

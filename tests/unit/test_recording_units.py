@@ -122,6 +122,12 @@ def test_commands_and_velocities_follow_a_proven_position(tmp_path):
     assert "the positions differ so" in told(episode)
 
 
+def test_a_command_without_a_value_proves_nothing(tmp_path):
+    path = write(tmp_path / "x.csv", {"pos": moving(), "cmd": np.full((100, 7), np.nan)})
+    with pytest.raises(UndecidedError, match="nobody declares the unit of joint_command"):
+        read(path, model=PANDA)
+
+
 def test_velocities_of_no_known_unit_are_refused_beside_a_proven_position(tmp_path):
     noise = np.random.default_rng(1).normal(0, 5, (100, 7))
     path = write(tmp_path / "x.csv", {"pos": moving(), "vel": noise})
