@@ -199,6 +199,8 @@ class Board:
             for family, other in zip(self.families, later.families, strict=True):
                 family.merge(other, cut)
             self.merged = True
+            if later._before.frames == 1:
+                later._before.gap = cut.ends_in_gap
         frames = self._before.frames + later._before.frames
         self._before = later._before
         self._before.frames = frames

@@ -42,9 +42,10 @@ class Consistency(Family):
     rms(v) is the speed the positions travel at, so that dead velocities read 1 and degrees 56, not what they claim.
     nRMSE 0.1 SUSPECT, 0.5 FAIL; |gain - 1| > 0.05 SUSPECT (ours). Gaps, missing frames and steps that no motor makes
     (I8's) are left out. A joint is judged once its position travelled 0.02 rad at an rms speed (of either kind)
-    above 0.05 rad/s: below, encoder noise is all there is. A step of the sensor's resolution an interval (half of one
-    at either end) is no error, nor is what uneven stamps make of the speed. A gain must be off by three standard errors
-    more than allowed. Where periods vary more than T2 allows, dq/D says nothing: NOT_EVALUATED. Merges exactly.
+    above 0.05 rad/s: below, encoder noise is all there is. The interval after a gap is left out as well: a loop that
+    stalled may have stamped the sample late at which it begins. A step of the sensor's resolution an interval (half of
+    one at either end) is no error, nor is what uneven stamps make of the speed. A gain must be off by three standard
+    errors more than allowed. Where periods vary more than T2 allows, dq/D says nothing: NOT_EVALUATED. Merges exactly.
     """
 
     merges = True
@@ -61,6 +62,9 @@ class Consistency(Family):
         self.velocities, self.frames = np.zeros(width), np.zeros(width)
         self.lowest, self.highest = np.full(width, np.inf), np.full(width, -np.inf)
         self.period, self.period_squares, self.periods = 0.0, 0.0, 0
+        # what the interval before the second frame brought to errors, products, means and intervals (4, J): should it
+        # turn out to follow a gap, it is taken back
+        self._second: Floats | None = None
 
     def add(self, batch: Batch) -> None:
         """Add the frames and the intervals before them."""
@@ -86,6 +90,9 @@ class Consistency(Family):
         mean *= 0.5
         error = np.subtract(rate, mean, out=batch.shop.other[:n])
         usable = batch.steps("position", "velocity")
+        if batch.late is not None:
+            timely = np.repeat(~batch.late, len(self.errors)).reshape(n, -1)
+            usable = timely if usable is None else usable & timely
         squares = np.multiply(error, error, out=error)
         summed = batch.ones @ squares
         if (summed > self._fastest_squared).any():
@@ -97,6 +104,10 @@ class Consistency(Family):
             mean *= usable
             summed = batch.ones @ np.multiply(squares, usable, out=squares)
             self.intervals += np.count_nonzero(usable, axis=0)
+        if (second := 1 - batch.first) in (0, 1) and second < n:
+            alone = np.ones(len(self.errors)) if usable is None else usable[second].astype(np.float64)
+            vm = mean[second]
+            self._second = np.array([squares[second], rate[second] * vm, vm * vm, alone])
         self.errors += summed
         self.products += batch.ones @ np.multiply(rate, mean, out=error)
         self.means += batch.ones @ np.multiply(mean, mean, out=mean)
@@ -197,6 +208,9 @@ class Consistency(Family):
         velocity = cut.channel("velocity")
         if velocity is not None and cut.channel("position") is not None:
             self._add_intervals(cut, velocity)
+        if cut.ends_in_gap and later._second is not None:
+            for name, part in zip(("errors", "products", "means", "intervals"), later._second, strict=True):
+                setattr(later, name, getattr(later, name) - part)
         for name in ("errors", "products", "means", "intervals", "velocities", "frames"):
             setattr(self, name, getattr(self, name) + getattr(later, name))
         self.lowest = np.minimum(self.lowest, later.lowest)

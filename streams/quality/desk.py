@@ -40,6 +40,8 @@ class Before:
     frames: int = 0
     rows: dict[str, Floats] = field(default_factory=dict)
     bad: dict[str, Mask] = field(default_factory=dict)
+    #: the interval before it was a gap
+    gap: bool = False
 
 
 class Batch:
@@ -81,6 +83,11 @@ class Batch:
         consecutive = follows and self._first_seq == before.seq + 1 and not self.starts
         #: bool (n,): intervals that tell of motion: neither the first, nor over missing numbers, nor a gap; None = all
         self.steady: Mask | None = None
+        #: bool (n,): intervals that follow a gap: the sample they begin at may have been stamped late; None = none
+        self.late: Mask | None = None
+        self._gap = bool(period[-1] > longest)
+        if before.gap or not period.max() <= longest:
+            self.late = np.concatenate(([before.gap], period[:-1] > longest))
         if not consecutive or not (period.min() > 0 and period.max() <= longest):
             steps = np.diff(self.seq, prepend=before.seq)
             self.steady = (period > 0) & (period <= longest) & (steps == 1)
@@ -146,7 +153,12 @@ class Batch:
         rows = {name: values[-1].astype(np.float64) for name, values in self._given.items()}
         rows |= {name: values[-1].copy() for name, values in self._rows.items()}
         bad = {name: mask[-1].copy() for name, mask in self._bad.items()}
-        return Before(int(self.seq[-1]), int(self.frames.t_ns[-1]), before.frames + self.n, rows, bad)
+        return Before(int(self.seq[-1]), int(self.frames.t_ns[-1]), before.frames + self.n, rows, bad, self._gap)
+
+    @property
+    def ends_in_gap(self) -> bool:
+        """The last interval is one."""
+        return self._gap
 
     def every(self, count: int) -> slice | Integers:
         """Places of the frames whose numbers are multiples of ``count``."""

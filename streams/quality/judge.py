@@ -173,7 +173,7 @@ class EpisodeJudge:
             found += self._missing.findings(context, rules, span, live)
         if self._limits.joints:
             found += self._limits.findings(context, span, live)
-        if self._jumps.joints:
+        if self._jumps.jumped:
             found += self._jumps.findings(context, span)
         if self._board is None:
             return found

@@ -1,4 +1,4 @@
-"""A healthy robot whose loop stalls for 30 to 60 ms: its stamps are said to be uneven, its joints never to spike."""
+"""A healthy robot whose loop stalls for 30 to 60 ms: its stamps are uneven, its joints neither jump nor spike."""
 
 from __future__ import annotations
 
@@ -58,13 +58,17 @@ def stalled(model_id: str, rate: float, kind: str, seed: int):
 
 @pytest.mark.parametrize("rate", [30.0, 100.0, 200.0])
 @pytest.mark.parametrize("kind", LOOPS)
-def test_a_loop_that_stalls_makes_no_spikes(kind: str, rate: float):
+def test_a_loop_that_stalls_is_uneven_and_nothing_of_its_joints_is_wrong(kind: str, rate: float):
     for place, model_id in enumerate(MODELS):
         body, take = stalled(model_id, rate, kind, place)
         assert np.diff(take.t_ns).max() > 2.5e9 / rate, "there is a stall in it"
-        found, _ = findings(body, take, rate)
-        assert "T4" in {metric for metric, _ in found}
-        assert "I9" not in {metric for metric, _ in found}
+        found, verdict = findings(body, take, rate)
+        metrics = {metric for metric, _ in found}
+        assert "T4" in metrics
+        assert not metrics & {"I4", "I8", "I9"}
+        assert verdict == "REVIEW", "as gaps have it"
+        if STALL_S[0] * rate > 2:  # else a stamp may be late without a gap before it
+            assert metrics <= {"T1", "T2", "T4"}
 
 
 @pytest.mark.parametrize("kind", LOOPS)
