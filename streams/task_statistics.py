@@ -126,9 +126,11 @@ class TaskBook:
         A quarter of what lacks: other workers close takes of the task as well.
         """
         task, settings = closing.task, self._settings
+        takes = await self._retry.call("read takes of a task", self._store.takes, task.key, settings.task_takes)
+        if len(takes) < BUILTIN.task_episodes and not self._newest.get(task.key):
+            return max(1, (BUILTIN.task_episodes - len(takes)) // 4)  # nobody can have made one
         found = await self._retry.call("read statistics of tasks", self._store.newest, [task.key])
         before = self._newest[task.key] = found.get(task.key)
-        takes = await self._retry.call("read takes of a task", self._store.takes, task.key, settings.task_takes)
         fresh = [started_ms for started_ms, _ in takes if before is None or started_ms > before.newest_ms]
         lacking = (settings.task_refresh if before else BUILTIN.task_episodes) - len(fresh)
         aged = before is not None and bool(fresh) and max(fresh) - before.newest_ms >= _DAY_MS

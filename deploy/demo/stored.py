@@ -18,7 +18,7 @@ from kinestream.streams.archive import Archive
 from kinestream.streams.store.client import connect
 
 #: Seconds between two looks for findings: what their latency may be wrong by.
-FINDINGS_EVERY_S = 0.05
+FINDINGS_EVERY_S = 0.1
 
 _STATUSES = """
 SELECT episode_id, status FROM episodes
