@@ -22,12 +22,13 @@ from kinestream.streams.quality.timing import Timing
 def rate_finding(timing: Timing, context: Context, rules: Rules, span: Span, live: bool) -> list[Finding]:
     """T1 effective rate: (n-1)/(t_n - t_1), Hz, against the nominal rate.
 
-    10 % is the default tolerance of ROS diagnostics, 30 % our proposal. Judged on :meth:`Timing.steady_rate`.
+    10 % is the default tolerance of ROS diagnostics, 30 % our proposal. Judged on the nearer to nominal of this and
+    :meth:`Timing.steady_rate`: neither a pause nor a loop that catches up after one is a wrong rate.
     """
     nominal = context.nominal_rate_hz
     if live and (span.frames < rules.live_frames or span.seconds < rules.live_s):
         return []
-    rate = timing.steady_rate(span)
+    rate = min(timing.steady_rate(span), timing.rate(span), key=lambda one: abs(one - nominal))
     error = abs(rate - nominal) / nominal
     if not error > rules.rate_suspect * (1 + SLACK):
         return []
