@@ -74,14 +74,14 @@ class FileFigures:
         return max(run.peak_mb for run in self.runs[name])
 
 
-def graders(jobs: int) -> tuple[Grader, ...]:
-    """Ours first, in three ways; then everybody they are measured beside."""
+def graders(jobs: int = 0) -> tuple[Grader, ...]:
+    """Ours first, in three ways (``jobs``: processes, 0 = one a processor); then everybody they are measured beside."""
     ours = (*_JUDGE, "{data}", "--model", MODEL, "--unit", "rad", "--worst", "0")
     every, core = {"METRICS": "all"}, {"METRICS": "core"}
     return (
-        Grader("judge", "every metric of the catalogue", ours, _of_judge, every, True),
-        Grader("judge_jobs", f"the same, --jobs {jobs}", (*ours, "--jobs", str(jobs)), _of_judge, every, True),
-        Grader("judge_core", "the ten core metrics (KINESTREAM_METRICS=core)", ours, _of_judge, core, True),
+        Grader("judge", "every metric, a process a processor", (*ours, "--jobs", str(jobs)), _of_judge, every, True),
+        Grader("judge_one", "the same in one process, --jobs 1", (*ours, "--jobs", "1"), _of_judge, every, True),
+        Grader("judge_core", "ten core metrics in one process", (*ours, "--jobs", "1"), _of_judge, core, True),
         _peer("deepen-grade", "deepen", ("grade", "{data}", "--json", "--quiet", "-o", "{out}"), _of_document),
         _peer("robot-report-card", "rrc", ("score", "{data}", "--json-out", "{out}", "--overwrite"), _of_document),
         _peer("lerobot-doctor", "lerobot-doctor", ("check", "{data}"), _of_doctor),

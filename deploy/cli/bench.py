@@ -61,7 +61,7 @@ def codec(
 def files(
     episodes: Annotated[int, typer.Option(min=10, help="Episodes of the data set; 500 are about 113 MB.")] = 500,
     repeats: Annotated[int, typer.Option(min=1, help="Rounds; medians are shown.")] = 3,
-    jobs: Annotated[int, typer.Option(min=2, help="Processes of `judge --jobs`.")] = 2,
+    jobs: Annotated[int, typer.Option(min=0, help="Processes of `judge`; 0 = one a processor.")] = 0,
     as_json: Json = False,
 ) -> None:
     """Judge a LeRobot data set of files, `kinestream judge` beside the graders others use."""
@@ -73,7 +73,7 @@ def files(
     with working("judging files") as progress:
         found = measure_files(episodes, repeats, contenders, progress)
     peers = [one.name for one in contenders if not one.ours and not one.missing]
-    fastest = min(peers, key=found.cpu_s, default="")
+    fastest = min(peers, key=found.wall_s, default="")
     if as_json:
         missing = {one.name: one.missing for one in contenders if one.missing}
         emit_json({"bench": "files", **machine(), **asdict(found), "fastest_peer": fastest or None, "missing": missing})
@@ -81,13 +81,14 @@ def files(
     rows = []
     for one in contenders:
         if one.missing:
-            rows.append((one.name, one.missing, "", "", "", ""))
+            rows.append((one.name, one.missing, "", "", "", "", ""))
             continue
-        cpu, rate = found.cpu_s(one.name), _big(found.frames / found.cpu_s(one.name))
-        ratio = f"{found.cpu_s(fastest) / cpu:.2g}x" if fastest else ""
-        peak = f"{found.peak_mb(one.name):,.0f}"
-        rows.append((one.name, f"{cpu:.2f}", f"{found.wall_s(one.name):.2f}", rate, peak, ratio))
-    table(("", "CPU-seconds", "seconds", "frames a CPU-second", "peak MB", "to the fastest peer"), rows)
+        wall, cpu, rate = found.wall_s(one.name), found.cpu_s(one.name), _big(found.frames / found.cpu_s(one.name))
+        ratio = f"{found.wall_s(fastest) / wall:.2g}x" if fastest else ""
+        of_cpu = f"{found.cpu_s(fastest) / cpu:.2g}x" if fastest else ""
+        rows.append((one.name, f"{wall:.2f}", ratio, f"{cpu:.2f}", of_cpu, rate, f"{found.peak_mb(one.name):,.0f}"))
+    heads = ("", "seconds", "to the fastest peer", "CPU-seconds", "its CPU", "frames a CPU-second", "peak MB a process")
+    table(heads, rows)
     for one in contenders:
         say(f"{one.name}: {one.does}")
     say(f"{found.episodes} episodes, {found.frames:,} frames, {found.dataset_mb:.0f} MB; start-up is in every figure")
