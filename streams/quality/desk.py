@@ -19,8 +19,10 @@ import numpy as np
 from kinestream.streams.quality.model import SECOND, SLACK, Context, Floats, Frames, Integers, Mask, Singles
 from kinestream.streams.quality.rules import Rules
 
-#: Frames of a batch while a take is recorded: what waits for a batch to be whole is held by somebody.
-LARGEST = 256
+#: Frames of a batch while a take is recorded, at most: those that wait for it to be whole are held by somebody.
+LARGEST = 512
+#: Frames after which what depends on how far a take has come goes on, in a batch of any size.
+PART = 256
 #: Frames of a batch of a take that is there as a whole, at most: numpy's price is by the call.
 WHOLE = 1024
 #: An interval of unknown length, s.
@@ -127,9 +129,9 @@ class Batch:
 
         They share what this one has computed, and the arrays of its shop that are for a metric's own use.
         """
-        if int(self.seq[0]) // LARGEST == int(self.seq[-1]) // LARGEST:
+        if int(self.seq[0]) // PART == int(self.seq[-1]) // PART:
             return [self]
-        cuts = (np.flatnonzero(np.diff(self.seq // LARGEST)) + 1).tolist()
+        cuts = (np.flatnonzero(np.diff(self.seq // PART)) + 1).tolist()
         return [self._part(begin, end) for begin, end in pairwise([0, *cuts, self.n])]
 
     def _part(self, begin: int, end: int) -> Batch:

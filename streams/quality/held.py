@@ -1,6 +1,6 @@
 """Frames that wait until their batch is whole: views of where they lie, neighbours as one. Never copies a value.
 
-An episode's open blocks hold the same frames: copies of up to 255 of them were two thirds of an episode's memory.
+An episode's open blocks hold the same frames: copies of half as many were two thirds of an episode's memory.
 """
 
 from __future__ import annotations
