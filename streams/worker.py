@@ -97,7 +97,8 @@ class Worker:
         self._closing: list[tuple[Assigned, str]] = []
         #: the last fetch was far from the end of its log: rows are worth waiting for
         self._behind = False
-        self._last_flush_s = 0.0
+        #: monotonic time at which the last flush began that had something to write
+        self._last_write_s = 0.0
         #: monotonic time at which the last flush that came through was done
         self.flushed_s = time.monotonic()
         self._last_commit_s = 0.0
@@ -260,7 +261,7 @@ class Worker:
     # -- flushes ------------------------------------------------------------------
 
     async def run(self) -> None:
-        """Flush when an episode closes or too much waits, else by the clock; never twice in the least interval."""
+        """Flush when an episode closes or too much waits, else by the clock; two that write are an interval apart."""
         least, longest = self.settings.flush_interval_s, self.settings.catch_up_flush_s
         if self.settings.lane == "bulk":
             least = max(least, self.settings.bulk_flush_s)
@@ -268,17 +269,18 @@ class Worker:
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(self._wake.wait(), longest if self._behind else least)
             self._wake.clear()
-            await asyncio.sleep(max(0.0, self._last_flush_s + least - time.monotonic()))
-            self._last_flush_s = time.monotonic()
-            await self.flush()
+            await asyncio.sleep(max(0.0, self._last_write_s + least - time.monotonic()))
+            begun_s = time.monotonic()
+            if await self.flush():
+                self._last_write_s = begun_s
             self.flushed_s = time.monotonic()
-            self.flush_took(self.flushed_s - self._last_flush_s)
+            self.flush_took(self.flushed_s - begun_s)
             if time.monotonic() - self._last_commit_s >= self.settings.commit_interval_s:
                 self._last_commit_s = time.monotonic()
                 await self.commit()
 
-    async def flush(self) -> None:
-        """Make everything that is due durable, then close what closes."""
+    async def flush(self) -> bool:
+        """Make everything that is due durable, then close what closes; returns whether there was anything."""
         async with self._flushing:
             ours = [one for one in self.assigned.values() if one.ready.is_set()]
             for one in ours:
@@ -288,6 +290,7 @@ class Worker:
             pressed = self.inflight_bytes() >= self.settings.inflight_bytes
             taken = [(one, one.assembler.take(everything=pressed)) for one in ours]
             flush.words = self._words_due(taken)
+            busy = bool(self._closing or flush.words or any(due.writes for _, due in taken))
             await flush.durable(taken)
             due_now = dict.fromkeys([*self._closing, *((one, i) for one, due in taken for i in due.closing)])
             self._closing = list(due_now)
@@ -300,6 +303,7 @@ class Worker:
                 one.weigh()
         async with self._drained:
             self._drained.notify_all()
+        return busy
 
     def _words_due(self, taken: Iterable[tuple[Assigned, Due]]) -> list[tuple[Assigned, Word]]:
         """Each robot's newest status, now and then: stored with every flush they were a fifth of its inserts."""

@@ -34,7 +34,12 @@ class Due:
         self.letter_bytes += LETTER_BYTES + len(letter.raw or b"")
 
     def __bool__(self) -> bool:
-        return bool(self.journal or self.blocks or self.dead_letters or self.findings or self.robots or self.closing)
+        return self.writes or bool(self.robots)
+
+    @property
+    def writes(self) -> bool:
+        """Whether there is more than what robots say of themselves, which may wait."""
+        return bool(self.journal or self.blocks or self.dead_letters or self.findings or self.closing)
 
 
 def collect(due: Due, episodes: Iterable[Episode], aged_ms: int, versions: Iterator[int]) -> None:
