@@ -56,7 +56,8 @@ class Columns:
         return {field.name: field.type for field in self._table.schema}
 
     def _whole(self, name: str) -> Any:
-        column = self._table.column(name).combine_chunks()
+        column = self._table.column(name)
+        column = column if column.num_chunks == 1 else column.combine_chunks()
         column = column.chunk(0) if hasattr(column, "num_chunks") else column
         if column.null_count:
             raise RecordingError(f"{self.path}: the column {name} has {column.null_count} rows without a value")
