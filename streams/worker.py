@@ -49,6 +49,7 @@ CLOSING_BLOCKS = 512
 class Worker:
     """Joins a log, a store and an announcer; knows Faust only through ``commit`` and ``caught_up_since``."""
 
+    # Over fifty lines: what a worker holds stands in one place, each part with its meaning.
     def __init__(
         self,
         settings: Settings,

@@ -5,6 +5,7 @@ from hypothesis import settings
 pytest_plugins = [
     "tests.plugins.broker",
     "tests.plugins.gateway",
+    "tests.plugins.ingest",
     "tests.plugins.members",
     "tests.plugins.mockbroker",
     "tests.plugins.recordings",

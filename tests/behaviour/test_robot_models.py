@@ -38,6 +38,21 @@ def judged(pipeline: Pipeline, take: Take) -> tuple[str, str]:
     return str(flag), str(rules).partition("/")[2]
 
 
+def published_as_registered(pipeline: Pipeline, recorded: Path) -> None:
+    """A recording is published by what is registered, too."""
+    recorded.write_text(
+        f"t,{','.join(f'{joint}.pos [rad]' for joint in JOINTS[::-1])}\n0,{','.join('0' * len(JOINTS))}\n"
+    )
+    done = kinestream(pipeline, "inspect", str(recorded), "--model", "lab-arm", "--json")
+    robot = json.loads(done.stdout)["robot"]
+    assert (done.exit_code, robot["model_id"], robot["why"]) == (0, "lab-arm", "registered, and named with --model")
+    done = kinestream(pipeline, "publish", str(recorded), "--model", "lab-arm", "--json")
+    assert done.exit_code == 0, done.output
+    replayed = json.loads(done.stdout)["episodes"][0]["episode_id"]
+    names = "SELECT joints FROM episodes FINAL WHERE episode_id = {id:String}"
+    assert pipeline.wait_for(lambda: pipeline.query(names, id=replayed))[0][0] == list(JOINTS)
+
+
 def test_a_registered_robot_is_judged_by_its_limits_and_an_unknown_one_is_provisional(
     test_pipeline: Pipeline, tmp_path: Path
 ) -> None:
@@ -77,18 +92,7 @@ def test_a_registered_robot_is_judged_by_its_limits_and_an_unknown_one_is_provis
     shown = json.loads(kinestream(pipeline, "robots", "show", "lab-arm", "--json").stdout)
     assert (shown["version"], shown["joints"][0]["name"]) == (described(0.1).version, "left_hip_pitch_joint")
 
-    recorded = tmp_path / "arm.csv"  # a recording is published by what is registered, too
-    recorded.write_text(
-        f"t,{','.join(f'{joint}.pos [rad]' for joint in JOINTS[::-1])}\n0,{','.join('0' * len(JOINTS))}\n"
-    )
-    done = kinestream(pipeline, "inspect", str(recorded), "--model", "lab-arm", "--json")
-    robot = json.loads(done.stdout)["robot"]
-    assert (done.exit_code, robot["model_id"], robot["why"]) == (0, "lab-arm", "registered, and named with --model")
-    done = kinestream(pipeline, "publish", str(recorded), "--model", "lab-arm", "--json")
-    assert done.exit_code == 0, done.output
-    replayed = json.loads(done.stdout)["episodes"][0]["episode_id"]
-    names = "SELECT joints FROM episodes FINAL WHERE episode_id = {id:String}"
-    assert pipeline.wait_for(lambda: pipeline.query(names, id=replayed))[0][0] == list(JOINTS)
+    published_as_registered(pipeline, tmp_path / "arm.csv")
 
     pipeline.kill()  # a worker that starts knows all of it before its first take
     RawSender(pipeline.broker, ROBOTS).send(Take().start())  # ... and passes what is no registration
