@@ -13,6 +13,8 @@ from typing import Any, Final
 
 #: glibc's mallopt parameter for the number of memory arenas.
 _M_ARENA_MAX: Final = -8
+#: Seconds after which a thread that computes lets others on.
+_SWITCH_S: Final = 0.001
 
 
 class _NoPandas(MetaPathFinder):
@@ -43,10 +45,15 @@ def one_allocator() -> None:
 
 
 def settle() -> None:
-    """What is loaded by now stays: else the collector walks every module again and again while frames go by."""
+    """What is loaded by now stays: else the collector walks every module again and again while frames go by.
+
+    And threads that have an answer of store or broker get their turn within a millisecond: with the default of five an
+    insert beside a busy thread took 34 to 48 ms instead of 23 to 26.
+    """
     gc.collect()
     gc.freeze()
     gc.set_threshold(20_000, 20, 20)
+    sys.setswitchinterval(_SWITCH_S)
 
 
 def give_way(nice: int) -> None:

@@ -41,6 +41,10 @@ _BLOCK = f"{_OUTLINE}, position, velocity, effort, command, channel_names, chann
 _ASKED: Final = 32
 _FILED: Final = 1_024
 _COMPARED: Final = 8
+#: Bytes up to which a request is copied, and below which a piece of a larger one is. Arrow writes a hundred pieces: for
+#: each that Python takes or sends, the thread waits for the interpreter, up to 5 ms while another is busy.
+_COPIED: Final = 1 << 20
+_SMALL: Final = 1 << 16
 #: Episodes in flight above which a journal is not tidied: their ids go into a URL, and there is enough to do.
 _FLYING: Final = 500
 #: Where an episode's blocks are: stored_day, robot_id, episode_id.
@@ -82,12 +86,10 @@ class Store:
         if self._client.write_compression:
             self._client.insert_arrow(table, rows)
             return
-        body = _Body()
-        with pa.RecordBatchFileWriter(pa.PythonFile(body, "w"), rows.schema) as writer:
-            writer.write(rows)
-        # A list with its length known is sent piece by piece as it lies in memory, and can be sent again.
-        length = {"Content-Length": str(body.size)}
-        self._client.raw_insert(table, rows.schema.names, body.pieces, fmt="Arrow", transport_settings=length)
+        pieces = _as_it_lies(rows) if rows.nbytes > _COPIED else [_copied(rows)]
+        # A list with its length known is sent piece by piece, and can be sent again.
+        length = {"Content-Length": str(sum(len(piece) for piece in pieces))}
+        self._client.raw_insert(table, rows.schema.names, pieces, fmt="Arrow", transport_settings=length)
 
     def query(self, sql: str, parameters: Mapping[str, Any]) -> list[dict[str, Any]]:
         """Rows as dicts; String columns as bytes, arrays of numbers as lists."""
@@ -281,6 +283,20 @@ def _block_row(row: Mapping[str, Any], i: int, lists: Mapping[str, _Lists], extr
     )
 
 
+def _copied(rows: pa.Table) -> pa.Buffer:
+    sink = pa.BufferOutputStream()
+    with pa.RecordBatchFileWriter(sink, rows.schema) as writer:
+        writer.write(rows)
+    return sink.getvalue()
+
+
+def _as_it_lies(rows: pa.Table) -> list[Any]:
+    body = _Body()
+    with pa.RecordBatchFileWriter(pa.PythonFile(body, "w"), rows.schema) as writer:
+        writer.write(rows)
+    return body.all()
+
+
 class _Body:
     """A file that keeps what is written as it is, so that megabytes of values are not copied to be sent."""
 
@@ -288,17 +304,32 @@ class _Body:
     closed = False
 
     def __init__(self) -> None:
-        self.pieces: list[Any] = []
-        self.size = 0
+        self._pieces: list[Any] = []
+        self._small = bytearray()
+        self._size = 0
 
     def write(self, piece: Any) -> None:
         """``piece``: bytes or a pyarrow buffer, which stays alive and unchanged until the request is over."""
-        self.pieces.append(piece)
-        self.size += len(piece)
+        self._size += len(piece)
+        if len(piece) < _SMALL:
+            self._small += memoryview(piece)
+        else:
+            self._end_small()
+            self._pieces.append(piece)
+
+    def all(self) -> list[Any]:
+        """The whole, in order."""
+        self._end_small()
+        return self._pieces
+
+    def _end_small(self) -> None:
+        if self._small:
+            self._pieces.append(bytes(self._small))
+            self._small.clear()
 
     def tell(self) -> int:
         """Bytes so far."""
-        return self.size
+        return self._size
 
     def flush(self) -> None:
         """Nothing waits."""
