@@ -20,6 +20,9 @@ Table = npt.NDArray[np.float64]
 
 _TIME: Final = re.compile(r"(time_?stamp|time|t|stamp|t_rel|time_rel|elapsed)(_(s|ms|us|ns|sec))?", re.I)
 _PER_SECOND: Final = {"ms": 1e3, "us": 1e6, "ns": 1e9}
+_TIME_UNITS: Final = ("s", "sec", *_PER_SECOND)
+#: A step from which on stamps of no declared unit may be milliseconds or less: no robot is recorded once a second.
+_SLOWEST_S: Final = 1.0
 #: How the columns of a joint's signal are named: the joint is group 1.
 _JOINT: Final[dict[Role, re.Pattern[str]]] = {
     "position": re.compile(r"(q_?\d+)|(.+)\.(?:pos|position|q)|(.+)_(?:pos|position|q)"),
@@ -69,6 +72,12 @@ class CsvFile:
         signals = list(_signals(self._path, columns, [name for name in columns if name not in time], units))
         if not any(signal.role != "channel" for signal in signals):
             signals = self._said(columns, time)
+        text = [name for name in self._left_out if _TIME.fullmatch(name)]
+        if text and not time and not self._choices.rate_hz:
+            raise RecordingError(
+                f"{self._path}: the stamps of {text[0]} are text, which is not read; write seconds ({text[0]}_s) or"
+                f" nanoseconds ({text[0]}_ns), or say --rate HZ"
+            )
         clock = self._timed(time[0], columns) if time else self._counted()
         odd = _missing(self._header, self._table)
         return Take(self.name, tuple(signals), (clock,), self._choices.rate_hz, oddities=odd, left_out=self._left_out)
@@ -82,8 +91,8 @@ class CsvFile:
         if not names or not set(names) <= split.keys():
             raise RecordingError(
                 f"{self._path} names no joint's position, velocity or command (such as q0, elbow.pos); it has"
-                f" {', '.join(self._header[:6])}; where columns bear bare names of joints, say which are positions with"
-                " --joints A,B,C (--joints model: those of the robot's model)"
+                f" {', '.join(list(split)[:_SHOWN])}; where columns bear bare names of joints, say which are positions"
+                " with --joints A,B,C (--joints model: those of the robot's model)"
             )
         taken = [split[name] for name in names]
         unit = _declared(self._path, taken, {name: _split(name)[1] for name in taken})
@@ -93,6 +102,12 @@ class CsvFile:
 
     def _timed(self, name: str, columns: dict[str, Table]) -> Clock:
         unit = name.rsplit("_", 1)[-1].lower()
+        step = float(np.median(np.diff(columns[name]))) if len(columns[name]) > 1 else 0.0
+        if step >= _SLOWEST_S and unit not in _TIME_UNITS:
+            raise RecordingError(
+                f"{self._path}: the column {name} declares no unit and goes in steps of {step:g}, which is less than a"
+                f" frame a second if it is seconds; name it {name}_s, {name}_ms, {name}_us or {name}_ns"
+            )
         return seconds_clock(self._path, name, columns[name], _PER_SECOND.get(unit, 1.0))
 
     def _headless(self) -> Take:
@@ -137,6 +152,10 @@ def _read(path: Path) -> tuple[tuple[str, ...], Table, tuple[str, ...]]:
     with path.open(newline="", encoding="utf-8-sig") as file:
         reader = csv.reader(file)
         numbered = [(reader.line_num, row) for row in reader if row]
+    if numbered and any(";" in cell or "\t" in cell for cell in numbered[0][1]):
+        raise RecordingError(
+            f"{path}: its values are parted by ';' or tabs; part them by commas, and write decimals with a point"
+        )
     header = _header(path, numbered[0][1]) if numbered else ()
     lines = [line for line, _ in numbered[bool(header) :]]
     rows = [row for _, row in numbered[bool(header) :]]

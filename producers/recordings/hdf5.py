@@ -15,6 +15,7 @@ from kinestream.producers.recordings.columns import library
 from kinestream.producers.recordings.hdf5_attributes import attribute
 from kinestream.producers.recordings.normalise import quaternion_xyzw
 from kinestream.producers.recordings.take import RADIANS, UNDECLARED, Choices, Clock, Hint, Role, Signal, Take, Values
+from kinestream.producers.recordings.units import RADIANS_WITHIN, largest
 from kinestream.schemas.errors import RecordingError
 
 #: No filter of HDF5 packs more densely; a data set that claims more was never written.
@@ -179,6 +180,8 @@ def _aloha(role: Role, name: str, values: Values, aloha: bool) -> list[Signal]:
     if not aloha or values.shape[1] != len(ALOHA):
         return [Signal(role, name, UNDECLARED, (), values)]
     arms = [c for c, joint in enumerate(ALOHA) if not joint.endswith("gripper")]
+    if role in ("position", "command") and largest(values[:, arms]) > RADIANS_WITHIN:  # another robot, or degrees
+        return [Signal(role, name, UNDECLARED, (), values)]
     grippers = [c for c, joint in enumerate(ALOHA) if joint.endswith("gripper")]
     unit = {"velocity": "rad/s", "effort": "mA"}.get(role, "rad")  # the driver gives currents
     return [

@@ -224,11 +224,23 @@ class Normaliser:
             return np.ascontiguousarray(values, np.float32)  # as it was read: nothing is moved
         with np.errstate(over="ignore"):
             taken: Float32 = np.ascontiguousarray(values[:, columns].astype(np.float32))
+        lost = np.argwhere(np.isinf(taken) & np.isfinite(values[:, columns]))
+        if len(lost):
+            frame, column = lost[0].tolist()
+            raise RecordingError(
+                f"{self._where}: {name} holds {values[frame, columns[column]]:g} in frame {frame}, column"
+                f" {columns[column] + 1}{_and_more(len(lost) - 1)}: more than a float32 holds (3.4e38); mend it, or"
+                " write NaN for a missing value"
+            )
         return taken
 
     def _check(self) -> None:
         if not self._signals and not self._channels:
             raise RecordingError(f"{self._where} measures nothing a frame could hold; it is no recording of motion")
+
+
+def _and_more(count: int) -> str:
+    return f" (and {count} more)" if count else ""
 
 
 def joint_names(signals: Sequence[Signal]) -> tuple[str, ...]:

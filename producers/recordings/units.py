@@ -20,7 +20,7 @@ from kinestream.schemas.frames import Int64
 from kinestream.schemas.models import RobotModel
 
 #: A turn and a half: no joint of a robot is beyond it in radians unless it is a wheel, many are within it in degrees.
-_RADIANS_WITHIN: Final = 3 * np.pi
+RADIANS_WITHIN: Final = 3 * np.pi
 #: rad: how far an encoder may read beyond a limit, and how far a value must be beyond one to prove anything.
 _SLACK: Final = 0.02
 #: Largest values of joints recorded as a share (-1..1) or in per cent (-100..100), with what calibrations overshoot.
@@ -80,7 +80,7 @@ def settle(where: object, signal: Signal, beside: Beside) -> Settled:
 
 
 def _undeclared(where: object, signal: Signal, beside: Beside) -> Settled:
-    if signal.role in ("position", "command") and _largest(signal.values) > _RADIANS_WITHIN:
+    if signal.role in ("position", "command") and largest(signal.values) > RADIANS_WITHIN:
         return _kept(signal)
     if not signal.elements:  # without names it is a channel, or refused for want of them
         return Settled(signal if beside.model is None else replace(signal, unit=RADIANS[signal.role]))
@@ -98,7 +98,7 @@ def _undeclared(where: object, signal: Signal, beside: Beside) -> Settled:
 def _kept(signal: Signal) -> Settled:
     """Too far for radians, as a recording in -100..100 or 0..4095 is: no claim is made of it."""
     odd = (
-        f"{signal.name} reaches {_largest(signal.values):.1f} in a unit nobody declares, too far for radians: kept as a"
+        f"{signal.name} reaches {largest(signal.values):.1f} in a unit nobody declares, too far for radians: kept as a"
         " named channel; if it is degrees, say --unit deg, if it is the robot's own unit, give --calibration FILE"
     )
     return Settled(signal, (), (odd,), (OWN, ""))
@@ -131,10 +131,10 @@ def _by_limits(signal: Signal, model: RobotModel) -> tuple[str, str]:
     with np.errstate(invalid="ignore"):
         least, most = (one.reduce(values, axis=0, initial=np.nan).astype(np.float64) for one in (np.fmin, np.fmax))
     rad, deg = (_beyond(least * scale, most * scale, lower, upper) for scale in (1.0, np.pi / 180))
-    largest = _largest(values)
-    if not rad.any() and deg.any() and largest > _SHARE:
+    most_of_all = largest(values)
+    if not rad.any() and deg.any() and most_of_all > _SHARE:
         return "rad", "proven: " + _why(names, columns, deg, lower, upper, "degrees")
-    if not deg.any() and rad.any() and largest > _PERCENT and not _whole(values):
+    if not deg.any() and rad.any() and most_of_all > _PERCENT and not _whole(values):
         return "deg", "proven: " + _why(names, columns, rad, lower, upper, "radians")
     return "", ""
 
@@ -201,11 +201,12 @@ def _degrees(signal: Signal, why: str) -> str:
     return f"{signal.name}: degrees to radians, float64 value * pi / 180 rounded to float32{why}"
 
 
-def _largest(values: Values) -> float:
+def largest(values: Values) -> float:
+    """The largest finite size of a value; 0 where there is none."""
     with np.errstate(invalid="ignore"):
-        largest = max(float(values.max()), -float(values.min())) if values.size else 0.0
-    if np.isfinite(largest):
-        return largest
+        found = max(float(values.max()), -float(values.min())) if values.size else 0.0
+    if np.isfinite(found):
+        return found
     finite = np.abs(values[np.isfinite(values)])
     return float(finite.max()) if finite.size else 0.0
 
