@@ -109,6 +109,18 @@ def read_message(line: bytes, names: Names = _unnamed) -> Message:
     return reader(_Fields(str(kind), said, names, b"true" in line or b"false" in line))
 
 
+def may_hold_frames(line: bytes) -> bool:
+    """Whether a refused line may have been meant as frames: one that cannot be read, or is no other word."""
+    try:
+        said = json.loads(line)
+        kind = said["type"] if isinstance(said, dict) and isinstance(said.get("type"), str) else ""
+    except (ValueError, RecursionError):
+        return True
+    if kind in _READERS:
+        return _READERS[kind] is _frames
+    return not isinstance(said, dict) or "position" in said or "channels" in said
+
+
 def _check_fields(kind: str, said: Mapping[str, Any]) -> None:
     """Before anything else: a field that is misspelt is missed where it is needed, and that tells nobody why."""
     allowed = FIELDS[kind]

@@ -8,7 +8,18 @@ from collections.abc import Iterator, Sequence
 from typing import Any, Final, Protocol
 
 from kinestream.producers.ingest.lines import Lines
-from kinestream.producers.ingest.messages import PROTOCOL, End, Hello, Mark, Message, Ping, Resume, Start, read_message
+from kinestream.producers.ingest.messages import (
+    PROTOCOL,
+    End,
+    Hello,
+    Mark,
+    Message,
+    Ping,
+    Resume,
+    Start,
+    may_hold_frames,
+    read_message,
+)
 from kinestream.producers.ingest.seat import Seat, ended
 from kinestream.producers.ingest.takes import OPEN, TakeNote
 from kinestream.producers.ingest.values import Frames
@@ -55,6 +66,8 @@ class Session:
         self._repeats = False
         #: frames beyond a hole, of which the client was told
         self._beyond = False
+        #: refused lines of the take that may have held frames, and were not made good by number
+        self._lost = 0
         self._told: tuple[str, int] = ("", 0)
         self._told_trouble = ""
         #: why the next line waits; empty = none does
@@ -105,13 +118,20 @@ class Session:
             if problem.reason == "GAP" and self._beyond:
                 return []  # told once: what was sent before the answer came would only repeat it
             self._beyond = problem.reason == "GAP"
+            self._count_lost(line, problem)
             return [self._refusal(problem)]
         except ContractError as problem:
+            self._count_lost(line, problem)
             return [self._refusal(IngestError("LAYOUT", str(problem)))]
         except Exception:
             log.exception("line %d of a connection failed; what was accepted is kept", self._line + 1)
             self.over = True
             return [self._refusal(IngestError("INTERNAL", "the gateway failed at this line and logged it: come back"))]
+
+    def _count_lost(self, line: bytes | IngestError, problem: ContractError) -> None:
+        if self._take is None or self._repeats or self._beyond:
+            return
+        self._lost += isinstance(line, IngestError) or may_hold_frames(line)
 
     def refuse(self, problem: IngestError) -> Answer:
         """Refuse what never became a line."""
@@ -210,7 +230,7 @@ class Session:
         """The open take is this connection's; frames without a number count from its start."""
         self._take, self._next = seat.note, 0 if kind == "started" else None
         self._told = (seat.note.episode_id, seat.accepted)
-        self._beyond = False
+        self._beyond, self._lost = False, 0
         return seat.note.answer(kind, accepted=seat.accepted, state=OPEN)
 
     def _resume(self, seat: Seat, resume: Resume) -> Iterator[Answer]:
@@ -232,6 +252,8 @@ class Session:
         if not self._repeats:
             seat.frames(first, frames)
         self._next, self._beyond = first + len(frames), False
+        if frames.seq is not None:  # numbers have no holes: what was refused before is here
+            self._lost = 0
         yield from ()
 
     def _mark(self, seat: Seat, mark: Mark) -> Iterator[Answer]:
@@ -252,6 +274,13 @@ class Session:
                     "COUNT_DIFFERS",
                     f"end after frame {counted - 1} of this connection, but {seat.taken} frames are here: give n_total"
                     " to say that all of them are meant",
+                )
+            if self._lost and end.n_total is None:
+                raise IngestError(
+                    "COUNT_DIFFERS",
+                    f"end behind refused lines that may have held frames ({self._lost}): send what is missing, then end"
+                    f" with n_total; {seat.taken} frames are here",
+                    expected=seat.taken,
                 )
             if self._beyond:
                 raise IngestError(

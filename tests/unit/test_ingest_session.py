@@ -327,3 +327,34 @@ def test_a_robot_with_nothing_here_gives_its_seat_up(make: Make, monkeypatch: py
     gateway.tick()
     assert [seat.robot_id for seat in gateway.seats] == ["arm-7"], "its take has no receipt yet"
     assert say(gateway.session(), {**HELLO, "robot_id": "idle"})[0]["type"] == "welcome"
+
+
+def test_a_take_that_lost_an_unnumbered_frame_does_not_end_as_if_it_had_not(gateway: Gateway):
+    session = opened(gateway, {"type": "frame", "position": [0, 0]})
+    assert reason(session, {"type": "frame", "position": [0, "x"]}) == "LAYOUT"
+    assert reason(session, {"type": "mark", "kind": "NOPE"}) == "BAD_VALUE", "no frame: nothing is lost by it"
+    assert say(session, {"type": "frame", "position": [0, 0]}) == []
+    (refused,) = say(session, {"type": "end", "outcome": "SUCCESS"})
+    assert (refused["reason"], refused["expected"]) == ("COUNT_DIFFERS", 2)
+    assert "refused lines that may have held frames (1)" in refused["text"]
+    say(session, {"type": "end", "outcome": "SUCCESS", "n_total": 2})
+    assert news(gateway, session, "ended")["frames"] == 2
+
+
+@pytest.mark.parametrize("line", [b"{", {"type": "fram", "position": [0, 0]}, {"type": "frames", "positon": [[0, 0]]}])
+def test_a_take_whose_only_frames_were_refused_waits_for_them(gateway: Gateway, line: Any):
+    """As one POST says it; the next one sends the whole take again, and it is that take."""
+    session = opened(gateway)
+    assert reason(session, line)
+    assert reason(session, {"type": "end"}) == "COUNT_DIFFERS"
+    again = gateway.session()
+    say(again, HELLO, START, frames(0, 2), {"type": "end"})
+    assert news(gateway, again, "ended")["frames"] == 2
+
+
+def test_numbers_make_good_what_was_refused(gateway: Gateway):
+    session = opened(gateway, {**frames(0, 1)})
+    assert reason(session, {**frames(1, 1), "position": [[0]]}) == "LAYOUT"
+    assert say(session, frames(1, 2)) == []
+    say(session, {"type": "end"})
+    assert news(gateway, session, "ended")["frames"] == 3
