@@ -152,7 +152,7 @@ def _read(path: Path) -> tuple[tuple[str, ...], Table, tuple[str, ...]]:
     with path.open(newline="", encoding="utf-8-sig") as file:
         reader = csv.reader(file)
         numbered = [(reader.line_num, row) for row in reader if row]
-    if numbered and any(";" in cell or "\t" in cell for cell in numbered[0][1]):
+    if numbered and any(sign in numbered[0][1][0] for sign in ";\t"):
         raise RecordingError(
             f"{path}: its values are parted by ';' or tabs; part them by commas, and write decimals with a point"
         )

@@ -91,7 +91,7 @@ def _is_over(mark: str) -> bool:
     except ProcessLookupError:
         return True
     except OSError:  # somebody else's
-        return False
+        pass
     return False
 
 

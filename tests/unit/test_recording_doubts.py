@@ -52,6 +52,14 @@ def test_values_that_no_commas_part(tmp_path, text):
         read(path)
 
 
+def test_a_later_name_may_hold_such_a_sign(tmp_path):
+    (path := tmp_path / "a.csv").write_text(
+        "t_s,elbow.pos [rad],wrist.pos [rad],note; why\n0,0.1,0.2,1\n0.02,0.2,0.3,2\n"
+    )
+    (episode,) = read(path)
+    assert episode.joints == ("elbow", "wrist")
+
+
 def test_headers_are_named_as_joints_may_be_given(tmp_path):
     (path := tmp_path / "a.csv").write_text("t_s,elbow_rad,wrist_rad\n0,0.1,0.2\n0.02,0.2,0.3\n")
     with pytest.raises(RecordingError, match="it has t_s, elbow, wrist;"):
