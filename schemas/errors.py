@@ -77,11 +77,15 @@ class RecordingError(KinestreamError):
 
 
 class UndecidedError(RecordingError):
-    """A recording that could be two things: a person says which by ``option``, one of ``choices``."""
+    """A recording that could be two things: a person says which by ``option``, one of ``choices``.
 
-    def __init__(self, text: str, option: str, choices: tuple[str, ...]) -> None:
+    Where the choices are endless (a rate, names of columns) they are (), and ``suppose`` is one by which all that does
+    not hang on it can be seen.
+    """
+
+    def __init__(self, text: str, option: str, choices: tuple[str, ...], suppose: object = None) -> None:
         super().__init__(text)
-        self.option, self.choices = option, choices
+        self.option, self.choices, self.suppose = option, choices, suppose
 
 
 class DeliveryError(KinestreamError):

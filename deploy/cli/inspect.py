@@ -59,9 +59,10 @@ def inspect(
 def _told(found: Inspection) -> Iterator[str]:
     missing = f" ({found.missing} more declared, not there)" if found.missing else ""
     yield f"{found.path}: {found.format}"
-    yield f"episodes   {found.episodes}{missing}, {found.frames:,} frames, {found.duration_s:,.2f} s"
+    lasts = f", {found.duration_s:,.2f} s" if found.clocks else ""
+    yield f"episodes   {found.episodes}{missing}, {found.frames:,} frames{lasts}"
     yield f"rate       {_rate(found)}"
-    yield f"clocks     {', '.join(found.clocks)}"
+    yield f"clocks     {', '.join(found.clocks) or 'none: the recording holds no time'}"
     yield f"robot      {found.robot['model_id']} (confidence {found.robot['confidence']:g}): {found.robot['why']}"
     if found.robot["choices"]:
         yield f"choices    {', '.join(found.robot['choices'])}"
@@ -76,6 +77,8 @@ def _told(found: Inspection) -> Iterator[str]:
 
 
 def _rate(found: Inspection) -> str:
+    if not found.clocks:
+        return "unknown: say --rate HZ"
     mean = f"{found.rate_hz:g} Hz on average" if found.rate_hz else "unknown: one frame, or one stamp"
     if not found.nominal_rate_hz:
         return f"{mean}; no nominal rate"

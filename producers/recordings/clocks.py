@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from kinestream.producers.recordings.take import Clock
-from kinestream.schemas.errors import RecordingError
+from kinestream.schemas.errors import RecordingError, UndecidedError
 from kinestream.schemas.frames import Int64
 
 #: Rates people mean, Hz: a measured one near but not at one of them is told.
@@ -18,6 +18,8 @@ _NEAR: Final = 0.01
 _PERIODS: Final = 10
 #: Of the median period: a longer gap is a stall.
 _STALL: Final = 3.0
+#: By which a source of no rate is looked into; nothing that hangs on it is told.
+SUPPOSED_HZ: Final = 50.0
 _DAY_NS: Final = 86_400_000_000_000
 #: Seconds that cannot be told from another unit or epoch by 64 bits of ns.
 _LARGEST_S: Final = 9.2e9
@@ -49,9 +51,14 @@ def seconds_clock(where: object, name: str, seconds: npt.NDArray[Any], per_secon
 
 
 def counted_clock(where: object, frames: int, rate_hz: float, why: str) -> Clock:
-    """Stamps frame / rate, for a source that holds no time: ``why`` says who declares the rate."""
+    """Stamps frame / rate, for a source that holds no time: ``why`` says who declares the rate.
+
+    Raises :class:`UndecidedError` where nobody does.
+    """
     if not np.isfinite(rate_hz) or rate_hz <= 0:
-        raise RecordingError(f"{where} holds no time and no rate of frames; give it with --rate HZ")
+        raise UndecidedError(
+            f"{where} holds no time and no rate of frames; give it with --rate HZ", "rate_hz", (), SUPPOSED_HZ
+        )
     t_ns = np.rint(np.arange(frames) * (1e9 / rate_hz)).astype(np.int64)
     told = f"t_ns = rint(frame / {rate_hz:g} Hz * 1e9): the source holds no time; the rate is {why}"
     return Clock("frame number", t_ns, 1, False, told, synthetic=True)

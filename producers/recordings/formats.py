@@ -59,7 +59,9 @@ def open_source(path: Path, choices: Choices) -> Source:
     if not path.exists():
         raise RecordingError(f"{path} does not exist; {READABLE}")
     if path.is_file() and path.stat().st_size == 0:
-        raise RecordingError(f"{path} is an empty file; {READABLE}")
+        raise RecordingError(
+            f"{path} is an empty file (0 bytes): nothing was written to it, or its copy failed; copy it anew"
+        )
     what, reader = _reader_of(path)
     with read_or_refused(path, what):
         return reader(path, choices)

@@ -107,6 +107,14 @@ def known(model: RobotModel, joints: Iterable[str]) -> int:
     return sum(canonical(model, joint) is not None for joint in joints)
 
 
+def named_somewhere(names: Iterable[str]) -> tuple[str, ...]:
+    """Those of ``names`` that one described model has as joints, of the model that has most; () below two."""
+    names = tuple(names)
+    found = [tuple(name for name in names if canonical(model, name)) for model in map(load_model, model_ids())]
+    most = max(found, key=len, default=())
+    return most if len(most) > 1 else ()
+
+
 def strange(model: RobotModel, joints: Iterable[str]) -> tuple[str, ...]:
     """Those of ``joints`` that are neither the model's nor named as a hand's or gripper's."""
     unknown = (joint for joint in joints if canonical(model, joint) is None)

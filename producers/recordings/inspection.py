@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
+from itertools import islice
 from pathlib import Path
 from typing import Any, Final
 
@@ -13,7 +14,7 @@ import numpy as np
 from kinestream.producers.recordings.clocks import stamp_oddities, usual_rate
 from kinestream.producers.recordings.formats import open_source
 from kinestream.producers.recordings.identify import Guess, canonical
-from kinestream.producers.recordings.normalise import joint_names
+from kinestream.producers.recordings.normalise import all_joint_names, joint_names
 from kinestream.producers.recordings.normalised import NormalisedRecording, guess_of
 from kinestream.producers.recordings.oddities import Oddities, parted
 from kinestream.producers.recordings.recording import RecordedEpisode
@@ -23,6 +24,8 @@ from kinestream.schemas.frames import Int64
 
 #: Commands shown where a person has to choose.
 _MOST_CHOICES: Final = 12
+#: Things that one recording may leave to a person before its frames can be seen: topic, joints, rate.
+_MOST_SUPPOSED: Final = 4
 
 
 @dataclass(slots=True)
@@ -58,52 +61,95 @@ class Inspection:
     #: the command to use; empty where it is refused
     publish: str = ""
     refused: str = ""
-    #: the commands that would work where only a person can choose
+    #: the commands that would work where only a person can choose; HZ or A,B,C is left to fill in
     choose: list[str] = field(default_factory=list)
 
 
 def inspect(typed: Path | str, choices: Choices | None = None) -> Inspection:
     """Look into a recording; raises :class:`RecordingError` where nothing of it can be read.
 
-    The command to publish it names it as ``typed``.
+    The command to publish it names it as ``typed``. What only a person can say is supposed, for all else to be seen.
     """
     choices, path = choices or Choices(), Path(typed)
-    source = open_source(path, choices)
-    guess = guess_of(path, source, choices)
+    problem, seen, source, guess = _open(path, choices)
     found = _sketch(path, source, guess)
     try:
+        if problem is not None:
+            raise problem
         _add_episodes(found, NormalisedRecording(path, source, choices))
         found.publish = publish_line(typed, choices)
-    except (RecordingError, UnknownModelError) as problem:
-        found.refused = str(problem)
+    except (RecordingError, UnknownModelError) as refusal:
+        found.refused = str(refusal)
         found.duration_s = _whole_s(source, found.duration_s)
-        found.choose = [publish_line(typed, chosen) for chosen in _decided(path, choices, problem)][:_MOST_CHOICES]
+        ways = (publish_line(typed, *way) for way in _decided(path, choices, refusal))
+        found.choose = list(islice(ways, _MOST_CHOICES))
+    _forget(found, choices, seen)
     return found
 
 
-def _decided(path: Path, choices: Choices, problem: Exception) -> Iterator[Choices]:
-    """Every way to decide what only a person can, each tried: what is still undecided then is decided too."""
+def _open(path: Path, choices: Choices) -> tuple[UndecidedError | None, Choices, Source, Guess]:
+    """The source and its robot, by what has to be supposed for it; and the first doubt that asks for it."""
+    first: UndecidedError | None = None
+    for _ in range(_MOST_SUPPOSED):
+        try:
+            source = open_source(path, choices)
+            return first, choices, source, guess_of(path, source, choices)
+        except UndecidedError as problem:
+            first = first or problem
+            value = _value(problem, problem.choices[0]) if problem.choices else problem.suppose
+            choices = replace(choices, **{problem.option: value})  # type: ignore[arg-type]
+        except RecordingError as problem:
+            raise first or problem from problem
+    raise first or RecordingError(f"{path} leaves too much in doubt")
+
+
+def _value(problem: UndecidedError, choice: str) -> object:
+    return tuple(choice.split(",")) if problem.option == "joints" else choice
+
+
+def _forget(found: Inspection, choices: Choices, seen: Choices) -> None:
+    """Take back what hangs on a supposition; what is said under one that is kept is told to be so."""
+    if seen.rate_hz != choices.rate_hz:
+        found.rate_hz = found.nominal_rate_hz = found.duration_s = 0.0
+        found.rate_declared, found.clocks = False, []
+        found.oddities = [text for text in found.oddities if not text.startswith("the stamps are computed")]
+    if seen.topic != choices.topic:
+        found.oddities.insert(0, f"seen as if --topic {seen.topic} were said: the other topics may hold other joints")
+
+
+def _decided(
+    path: Path, choices: Choices, problem: Exception, fill: tuple[str, ...] = ()
+) -> Iterator[tuple[Choices, tuple[str, ...]]]:
+    """Every way to decide what only a person can, each tried: what is still undecided then is decided too.
+
+    The second are the options whose value a person has to fill in.
+    """
     if not isinstance(problem, UndecidedError):
         return
-    for value in problem.choices:
+    if not problem.choices:
+        fill = (*fill, problem.option)
+    for value in [_value(problem, choice) for choice in problem.choices] or [problem.suppose]:
+        if value is None:  # nothing can be tried
+            yield choices, fill
+            continue
         chosen = replace(choices, **{problem.option: value})  # type: ignore[arg-type]
         try:
             NormalisedRecording(path, open_source(path, chosen), chosen)
         except UndecidedError as further:
             if further.option != problem.option:
-                yield from _decided(path, chosen, further)
+                yield from _decided(path, chosen, further, fill)
         except (RecordingError, UnknownModelError):
             continue
         else:
-            yield chosen
+            yield chosen, fill
 
 
-def publish_line(path: Path | str, choices: Choices) -> str:
-    """The command that publishes ``path`` with these choices."""
+def publish_line(path: Path | str, choices: Choices, fill: Sequence[str] = ()) -> str:
+    """The command that publishes ``path`` with these choices; those in ``fill`` are left for a person to fill in."""
     given = {
         "--model": choices.model,
-        "--joints": ",".join(choices.joints),
-        "--rate": f"{choices.rate_hz:g}" if choices.rate_hz else "",
+        "--joints": "A,B,C" if "joints" in fill else ",".join(choices.joints),
+        "--rate": "HZ" if "rate_hz" in fill else f"{choices.rate_hz:g}" if choices.rate_hz else "",
         "--unit": choices.unit,
         "--topic": choices.topic,
         "--split": f"{choices.split_s:g}" if choices.split_s else "",
@@ -116,6 +162,7 @@ def publish_line(path: Path | str, choices: Choices) -> str:
 def _sketch(path: Path, source: Source, guess: Guess) -> Inspection:
     first = next(source.takes(), None)
     names = joint_names(first.signals) if first else ()
+    beside = [name for name in all_joint_names(first.signals) if name not in names] if first else []
     mapped = {name: joint for name in names if (joint := canonical(guess.model, name) if guess.model else None)}
     robot = {"model_id": guess.model_id, "confidence": guess.confidence, "why": guess.why}
     found = Inspection(
@@ -126,7 +173,7 @@ def _sketch(path: Path, source: Source, guess: Guess) -> Inspection:
         frames=source.frames,
         robot={**robot, "choices": list(guess.choices)},
         joints_mapped=mapped,
-        joints_not_mapped=[name for name in names if name not in mapped],
+        joints_not_mapped=[name for name in (*names, *beside) if name not in mapped],
     )
     if first is not None:
         _add_first(found, first)

@@ -145,9 +145,11 @@ class Normaliser:
         if model is None:
             return {name: column for column, name in enumerate(elements)}
         if not signal.elements:
-            raise RecordingError(
+            raise UndecidedError(
                 f"{self._where}: nothing names the {len(elements)} columns of {signal.name}; give their joints in order"
-                f" with --joints A,B,C (--joints model: the {len(model.joint_names)} of {model.model_id})"
+                f" with --joints A,B,C (--joints model: the {len(model.joint_names)} of {model.model_id})",
+                "joints",
+                ("model",) if len(elements) == len(model.joint_names) else (),
             )
         found = {joint: c for c, name in enumerate(elements) if (joint := canonical(model, name))}
         order = {joint.name: place for place, joint in enumerate(model.joints)}
@@ -251,6 +253,11 @@ def joint_names(signals: Sequence[Signal]) -> tuple[str, ...]:
         if found:
             return found
     return ()
+
+
+def all_joint_names(signals: Sequence[Signal]) -> tuple[str, ...]:
+    """Names of the joints any signal of a take is of, those in a foreign unit too; each once."""
+    return tuple(dict.fromkeys(name for s in signals if s.role != "channel" for name in s.elements))
 
 
 def layout(signals: Sequence[Signal]) -> tuple[str, ...]:

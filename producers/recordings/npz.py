@@ -26,6 +26,10 @@ _ISAAC_G1: Final = (
     *("left_wrist_pitch_joint", "right_wrist_pitch_joint", "left_wrist_yaw_joint", "right_wrist_yaw_joint"),
 )
 _G1: Final = "unitree-g1-29-dof"
+#: Where a file that names its joints does.
+_NAMES: Final = "joint_names"
+#: Axes of frames and joints.
+_TABLE: Final = 2
 _UNITS: Final = {"body_pos_w": "m", "body_lin_vel_w": "m/s", "body_ang_vel_w": "rad/s", "body_quat_w": "1"}
 #: The largest array an npz may hold, bytes: a header of a damaged file may claim anything.
 _LARGEST: Final = 4 * 2**30
@@ -38,9 +42,13 @@ class Npz:
         self.name, self.hint, self._path, self._choices = path.name, Hint(), path, choices
         arrays = _arrays(path)
         self._taken = self._exported(arrays) if {"t_ns", "joints"} <= set(arrays) else self._motion(arrays)
-        lengths = {len(s.values) for s in self._taken.signals} | {len(self._taken.clocks[0].t_ns)}
+        held = {s.name: len(s.values) for s in self._taken.signals}
+        lengths = {*held.values(), len(self._taken.clocks[0].t_ns)}
         if len(lengths) != 1 or 0 in lengths:
-            raise RecordingError(f"{path}: its arrays hold {sorted(lengths)} frames; one number above 0 is needed")
+            raise RecordingError(
+                f"{path}: its arrays differ in frames or have none ({', '.join(f'{k}: {n}' for k, n in held.items())});"
+                " each must have a row for each frame: save them of one length"
+            )
         self.format = "npz of kinestream" if "t_ns" in arrays else "npz of BeyondMimic"
         self.declared = self.present = (0,)
         self.frames = lengths.pop()
@@ -50,14 +58,14 @@ class Npz:
         yield self._taken
 
     def _motion(self, arrays: dict[str, Any]) -> Take:
-        if not {"fps", "joint_pos"} <= set(arrays):
+        if "joint_pos" not in arrays or arrays["joint_pos"].ndim != _TABLE:
             raise RecordingError(
-                f"{self._path} holds {', '.join(list(arrays)[:6]) or 'nothing'}; an npz needs fps and joint_pos"
-                " (BeyondMimic), or t_ns and joints (kinestream frames)"
+                f"{self._path} holds {', '.join(_described(arrays)) or 'nothing'}; an npz needs joint_pos (frames,"
+                " joints) and fps (BeyondMimic), or t_ns and joints (kinestream frames)"
             )
-        rate = self._choices.rate_hz or float(np.ravel(arrays.pop("fps"))[0])
-        names = self._names(arrays["joint_pos"].shape[1])
-        told = [f"the columns of joint_pos and joint_vel are in Isaac Lab's order of {_G1}"] if names else []
+        fps = np.ravel(arrays.pop("fps", 0.0))
+        rate = self._choices.rate_hz or (float(fps[0]) if fps.size and fps.dtype.kind in "iuf" else 0.0)
+        names, told = self._names(arrays)
         signals, left = [], []
         for name, values in arrays.items():
             if values.dtype not in (np.float32, np.float64) or values.ndim not in (2, 3):
@@ -71,13 +79,24 @@ class Npz:
             signals.append(
                 Signal(role, name, unit, names if role != "channel" else (), values.reshape(len(values), -1))
             )
-        clock = counted_clock(self._path, len(arrays["joint_pos"]), rate, f"{rate:g} in fps")
-        odd = (*_name_against(self.name, rate), "the file names neither joints nor bodies")
+        why = "given with --rate" if self._choices.rate_hz else f"{rate:g} in fps"
+        clock = counted_clock(self._path, len(arrays["joint_pos"]), rate, why)
+        nameless = () if _NAMES in arrays else ("the file names neither joints nor bodies",)
+        odd = (*_name_against(self.name, rate), *nameless)
         return Take(self.name, tuple(signals), (clock,), rate, {}, tuple(told), odd, tuple(left))
 
-    def _names(self, width: int) -> tuple[str, ...]:
-        """Known where a person says that it is a G1: nothing in the file does."""
-        return _ISAAC_G1 if width == len(_ISAAC_G1) and self._choices.model == _G1 and not self._choices.joints else ()
+    def _names(self, arrays: dict[str, Any]) -> tuple[tuple[str, ...], list[str]]:
+        """Names the file gives; Isaac Lab's order where a person says that it is a G1, for nothing in the file does."""
+        width, given = arrays["joint_pos"].shape[1], arrays.get(_NAMES)
+        if given is not None and given.dtype.kind == "U":
+            if given.shape != (width,):
+                raise RecordingError(
+                    f"{self._path}: {_NAMES} names {given.size} joints, joint_pos has {width} columns; name each"
+                )
+            return tuple(map(str, given)), []
+        if width != len(_ISAAC_G1) or self._choices.model != _G1 or self._choices.joints:
+            return (), []
+        return _ISAAC_G1, [f"the columns of joint_pos and joint_vel are in Isaac Lab's order of {_G1}"]
 
     def _exported(self, arrays: dict[str, Any]) -> Take:
         joints = tuple(str(name) for name in arrays["joints"])
@@ -96,8 +115,23 @@ def _arrays(path: Path) -> dict[str, Any]:
     with zipfile.ZipFile(path) as packed:
         if sum(member.file_size for member in packed.infolist()) > _LARGEST:
             raise RecordingError(f"{path} claims to hold more than {_LARGEST >> 30} GiB; split it")
+    arrays = {}
     with np.load(path, allow_pickle=False) as file:
-        return {name: file[name] for name in file.files}
+        for name in file.files:
+            try:
+                arrays[name] = file[name]
+            except ValueError as problem:
+                if "allow_pickle" not in str(problem):
+                    raise
+                raise RecordingError(
+                    f"{path}: {name} holds Python objects, which may run anything and are not read; save numbers"
+                    " (one array of float32, every row as long), or texts as np.array([...], dtype=str)"
+                ) from problem
+    return arrays
+
+
+def _described(arrays: dict[str, Any]) -> list[str]:
+    return [f"{name} {values.dtype} {values.shape}" for name, values in list(arrays.items())[:6]]
 
 
 def _name_against(name: str, rate_hz: float) -> tuple[str, ...]:

@@ -150,7 +150,7 @@ def test_csv_values_keep_every_digit_that_float32_holds_and_text_columns_are_nam
     [
         ("a,b\n1,2\n", "names no joint's position"),
         ("t,time,q0\n1,2,3\n", "several columns of time"),
-        ("t,q0,q0\n1,2,3\n", "names a column twice"),
+        ("t,q0,q0\n1,2,3\n", "gives columns 2 and 3 the same name, q0; give each its own"),
         ("t,q0\n1,2\n3\n", "row 3 has not 2 columns"),
         ("t,q0\n1,2\n2,two\n", "x.csv: row 3, column q0 holds 'two' among numbers"),
         ("t,q0,q3\n1,2,x\n2,3,4\n3,4,5\n", "x.csv: row 2, column q3 holds 'x' among numbers"),

@@ -1,0 +1,184 @@
+"""What a CSV's header says of each column: joint, role, unit, base pose; never a meaning taken from values."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+import numpy as np
+
+from kinestream.producers.recordings.csv_table import Table
+from kinestream.producers.recordings.take import DEGREES, RADIANS, UNDECLARED, Role, Signal
+from kinestream.schemas.errors import RecordingError
+
+#: A column of time; group 3 is the unit in its name.
+TIME: Final = re.compile(r"(time_?stamp|time|t|stamp|t_rel|time_rel|elapsed)(_(s|ms|us|ns|sec))?", re.I)
+#: How the columns of a joint's signal are named: the joint is group 1.
+_JOINT: Final[dict[Role, re.Pattern[str]]] = {
+    "position": re.compile(r"(q_?\d+)|(.+)\.(?:pos|position|q)|(.+)_(?:pos|position|q)"),
+    "velocity": re.compile(r"(qd_?\d+|dq_?\d+)|(.+)\.(?:vel|velocity|dq|qd)|(.+)_(?:vel|velocity|dq|qd)"),
+    "effort": re.compile(r"(tau_?\d+)|(.+)\.(?:effort|torque|tau)|(.+)_(?:effort|torque|tau)"),
+    "command": re.compile(r"(q_?cmd_?\d+|q_?des_?\d+)|(.+)\.(?:cmd|action|target)|(.+)_(?:cmd|action|target)"),
+}
+#: A unit that a header declares behind a name: q0_rad, elbow.pos [deg], tau0 (Nm).
+_SUFFIX: Final = re.compile(r"(.+)_(rad|deg)", re.I)
+_BRACKET: Final = re.compile(r"(.+?)(\s*)([\[(])\s*([^\])]+?)\s*[\])]")
+#: Units as they are written, and as they are kept; a bracket that holds none of them is one behind a space only.
+_UNITS: Final = {
+    **{unit.lower(): unit for unit in (
+        "rad", "deg", "m", "mm", "cm", "rad/s", "deg/s", "m/s", "mm/s", "cm/s", "Nm", "N", "mNm", "A", "mA", "V", "mV",
+        "W", "C", "K", "%", "Hz", "s", "ms", "us", "ns", "g", "kg", "Pa", "kPa", "bar", "ticks", "counts", "steps",
+        "rpm", "m/s^2", "m/s2", "rad/s^2", "rad/s2")},
+    "°": "deg", "°/s": "deg/s", "n*m": "Nm", "n·m": "Nm", "n.m": "Nm", "°c": "C",
+}  # fmt: skip
+#: What makes SI of a declared unit, by what a signal is: one factor a unit.
+_METRES: Final = {"m": 1.0, "mm": 1e-3, "cm": 1e-2}
+_ANGLES: Final = {"rad": 1.0, "deg": np.pi / 180}
+_TO_SI: Final[dict[Role, dict[str, float]]] = {
+    "position": {**_ANGLES, **_METRES},
+    "command": {**_ANGLES, **_METRES},
+    "velocity": {f"{unit}/s": factor for unit, factor in {**_ANGLES, **_METRES}.items()},
+    "effort": {"Nm": 1.0, "N": 1.0, "mNm": 1e-3},
+}
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Column:
+    """A column of numbers: ``name`` without the unit its header declares, ``written`` with it; ``values`` (n,)."""
+
+    written: str
+    name: str
+    unit: str
+    values: Table
+
+
+def columns_of(path: Path, header: Sequence[str], table: Table) -> list[Column]:
+    """The columns of a headed CSV; raises :class:`RecordingError` where two differ by their units alone."""
+    found = []
+    for written, values in zip(header, table.T, strict=True):
+        name, unit = split(written)
+        joint = any(pattern.fullmatch(name) for pattern in _JOINT.values())
+        # q0_rad is joint q0 in rad; yaw_rad is a name that says its unit
+        found.append(Column(written, name if joint or _bracketed(written) else written, unit, values))
+    names = [column.name for column in found]
+    twice = [column.written for column in found if names.count(column.name) > 1]
+    if twice:
+        raise RecordingError(f"{path}: its header names a column twice, in two units ({', '.join(twice)}); leave one")
+    return found
+
+
+def split(written: str) -> tuple[str, str]:
+    """A name without the unit its header declares, and that unit; empty where it declares none."""
+    if found := _BRACKET.fullmatch(written):
+        known = _UNITS.get(found[4].lower())
+        if known or (found[3] == "[" and found[2] and not found[4].isdecimal()):
+            return found[1], known or found[4]
+    found = _SUFFIX.fullmatch(written)
+    return (found[1], found[2].lower()) if found else (written, UNDECLARED)
+
+
+def _bracketed(written: str) -> bool:
+    return written.endswith(("]", ")"))
+
+
+def signals_of(path: Path, columns: Sequence[Column], told: list[str]) -> Iterator[Signal]:
+    """Joint signals by their names, then what else each joint has, then every other column by itself.
+
+    What had to be converted is added to ``told``, a sentence each.
+    """
+    joints: tuple[str, ...] = ()
+    rest = list(columns)
+    for role, pattern in _JOINT.items():
+        found = {c.name: next(filter(None, m.groups())) for c in rest if (m := pattern.fullmatch(c.name))}
+        found = {name: joint for name, joint in found.items() if not joints or role != "position"}
+        dotted = {name: joint for name, joint in found.items() if "." in name} or found
+        if not dotted or (len({_stem(joint) for joint in dotted.values()}) != len(dotted)):
+            continue
+        joints = joints or tuple(dotted.values())
+        alike = len(dotted) == len(joints) and _stems(dotted.values()) == _stems(joints)
+        of = dict(zip(dotted, joints, strict=True)) if alike else dotted
+        yield from joint_signals(path, role, [c for c in rest if c.name in dotted], of, told)
+        rest = [c for c in rest if c.name not in dotted]
+    for suffix, unit in dict.fromkeys((_rest(c.name, joints), c.unit) for c in rest):
+        part = [c for c in rest if suffix and (_rest(c.name, joints), c.unit) == (suffix, unit)]
+        if part:
+            elements = tuple(c.name.removesuffix(f"_{suffix}") for c in part)
+            yield Signal("channel", suffix, unit, elements, _stack(part))
+            rest = [c for c in rest if c not in part]
+    yield from (channel(column) for column in rest)
+
+
+def channel(column: Column) -> Signal:
+    """A column by itself."""
+    return Signal("channel", column.name, column.unit, (), column.values.reshape(-1, 1))
+
+
+def joint_signals(
+    path: Path, role: Role, columns: Sequence[Column], joints: dict[str, str], told: list[str]
+) -> Iterator[Signal]:
+    """One signal of all columns whose unit is one of joints or is not declared; of each foreign unit another."""
+    factors = _TO_SI[role]
+    own = [c for c in columns if c.unit in (UNDECLARED, *factors)]
+    if own:
+        unit = _declared(path, own)
+        values = _stack(own)
+        if unit and unit not in (RADIANS[role], DEGREES.get(role)):
+            unit = RADIANS[role]
+            values = values * np.array([factors[c.unit] for c in own])
+            told += [_scaled(c) for c in own if factors[c.unit] != 1]
+        yield Signal(role, f"joint_{role}", unit, tuple(joints[c.name] for c in own), values)
+    for unit in dict.fromkeys(c.unit for c in columns if c not in own):
+        part = [c for c in columns if c.unit == unit]
+        name = f"joint_{role}" if not own else part[0].name if len(part) == 1 else f"joint_{role}_{unit}"
+        yield Signal(role, name, unit, tuple(joints[c.name] for c in part), _stack(part))
+
+
+def _declared(path: Path, columns: Sequence[Column]) -> str:
+    """The unit all columns are in, "mixed" where each declares its own; raises where some declare none."""
+    found = {c.unit for c in columns}
+    if len(found) > 1 and UNDECLARED in found:
+        without = [c.written for c in columns if not c.unit]
+        raise RecordingError(
+            f"{path}: its header declares {', '.join(sorted(found - {UNDECLARED}))} for some columns of one signal and"
+            f" nothing for {', '.join(without[:6])}; declare the unit of each, such as {without[0]} [rad]"
+        )
+    return found.pop() if len(found) == 1 else "mixed"
+
+
+def _scaled(column: Column) -> str:
+    si = "m" if column.unit.startswith(tuple(_METRES)) else "Nm" if column.unit == "mNm" else "rad"
+    per_s = "/s" if column.unit.endswith("/s") else ""
+    return f"{column.name}: {column.unit} to {si}{per_s}, as the header declares; rounded to float32"
+
+
+def in_metres(columns: Sequence[Column], told: list[str]) -> tuple[Table, str]:
+    """Lengths (n, c) in m where their header declares a length, else as they are; and their one unit."""
+    units = {c.unit for c in columns}
+    if units <= _METRES.keys():
+        told += [_scaled(c) for c in columns if c.unit != "m"]
+        return _stack(columns) * np.array([_METRES[c.unit] for c in columns]), "m"
+    return _stack(columns), units.pop() if len(units) == 1 else UNDECLARED
+
+
+def _stem(joint: str) -> str:
+    """q0, qd0, dq0 and q_cmd0 are of joint 0."""
+    number = re.fullmatch(r"(?:q|qd|dq|tau|q_?cmd|q_?des)_?(\d+)", joint)
+    return number[1] if number else joint
+
+
+def _stems(joints: Iterable[str]) -> list[str]:
+    return [_stem(joint) for joint in joints]
+
+
+def _rest(name: str, joints: Sequence[str]) -> str:
+    """What a column is of its joint: ``temp`` of ``elbow_flex_temp``; empty if of none."""
+    joint = max((j for j in joints if name.startswith(f"{j}_")), key=len, default="")
+    return name[len(joint) + 1 :] if joint else ""
+
+
+def _stack(columns: Sequence[Column]) -> Table:
+    stacked: Table = np.stack([column.values for column in columns], axis=1)
+    return stacked
