@@ -17,7 +17,12 @@ def read_or_refused(path: Path, what: str) -> Iterator[None]:
     except KinestreamError:
         raise
     except Exception as problem:
-        raise RecordingError(f"{path} is damaged or no {what} ({_line(problem)}); copy it anew") from problem
+        raise damaged(path, what, problem) from problem
+
+
+def damaged(path: Path, what: str, problem: Exception) -> RecordingError:
+    """The one sentence of an error that a library raised over the bytes of ``path``."""
+    return RecordingError(f"{path} is damaged or no {what} ({_line(problem)}); copy it anew")
 
 
 def _line(problem: Exception) -> str:

@@ -11,6 +11,7 @@ from typing import Any, Final
 import numpy as np
 
 from kinestream.producers.recordings.columns import library
+from kinestream.producers.recordings.damaged import damaged
 from kinestream.producers.recordings.take import RADIANS, Choices, Clock, Hint, Role, Signal, Take, Values
 from kinestream.schemas.errors import RecordingError, UndecidedError
 from kinestream.schemas.frames import Int64
@@ -32,6 +33,8 @@ class Message:
     wire: str
     log_ns: int
     raw: bytes
+    #: the file of a recording of several; empty = the recording is the file
+    file: str = ""
 
 
 @dataclass(slots=True, eq=False)
@@ -110,11 +113,15 @@ def _collect(path: Path, messages: Iterator[Message]) -> tuple[list[JointTopic],
     hint = ""
     decode = Decoder()
     for message in messages:
-        decoded = decode(message)
+        where = path / message.file
+        try:
+            decoded = decode(message)
+        except Exception as problem:  # damaged bytes raise anything: here it is known where they stand
+            raise damaged(where, f"message of {message.topic}", problem) from problem
         if message.type == TEXT:
             hint = robot_name(message.topic, str(decoded.data)) or hint
         else:
-            _add(path, topics, message, decoded)
+            _add(where, topics, message, decoded)
     return list(topics.values()), Hint(hint)
 
 
@@ -152,19 +159,34 @@ def _add(path: Path, topics: dict[str, JointTopic], message: Message, decoded: A
     held = topics.setdefault(message.topic, JointTopic(message.topic, names))
     if names != held.names:
         raise RecordingError(
-            f"{path}: messages of {message.topic} name different joints ({len(held.names)} and {len(names)});"
-            " one topic of one set of joints can be read"
+            f"{path}: a message of {message.topic}, logged at {message.log_ns} ns, names {_other(names, held.names)};"
+            " one topic has one set of joints: if no robot sent that, the file is damaged (copy it anew), else choose"
+            " another topic with --topic"
         )
     rows: dict[Role, Any] = {"position": decoded.position, "velocity": decoded.velocity, "effort": decoded.effort}
     there = {role: np.asarray(values, np.float64) for role, values in rows.items() if len(values)}
     if held.log_ns and (set(there) != set(held.rows) or any(len(v) != len(held.rows[r][0]) for r, v in there.items())):
-        raise RecordingError(f"{path}: messages of {message.topic} do not all measure the same; it is no one signal")
+        raise RecordingError(
+            f"{path}: messages of {message.topic} do not all measure the same; it is no one signal:"
+            " choose another topic with --topic, or copy the file anew if it is damaged"
+        )
     if names and any(len(values) != len(names) for values in there.values()):
-        raise RecordingError(f"{path}: a message of {message.topic} names {len(names)} joints and measures others")
+        raise RecordingError(
+            f"{path}: a message of {message.topic} names {len(names)} joints and measures"
+            f" {', '.join(str(len(v)) for v in there.values())} values; it is damaged or no joint state: copy it anew"
+        )
     for role, values in there.items():
         held.rows.setdefault(role, []).append(values)
     held.log_ns.append(message.log_ns)
     held.stamp_ns.append(decoded.header.stamp.sec * 10**9 + decoded.header.stamp.nanosec)
+
+
+def _other(names: Sequence[str], before: Sequence[str]) -> str:
+    """In what the joints of a message are others than those of the messages before, in words."""
+    if len(names) != len(before):
+        return f"{len(names)} joints, those before it {len(before)}"
+    new, old = next(pair for pair in zip(names, before, strict=True) if pair[0] != pair[1])
+    return f"the joint {new!r} where those before it name {old!r}"
 
 
 def _state_of(path: Path, topics: list[JointTopic], others: Sequence[str], chosen: str) -> JointTopic:
