@@ -5,18 +5,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Final
 
 import numpy as np
 
 from kinestream.schemas.errors import BrokerError, KinestreamError, StoreError, UnknownModelError
 from kinestream.schemas.model_files import read_model
-from kinestream.schemas.models import Models, RobotModel, find_model, load_model, model_ids
+from kinestream.schemas.models import NEEDS_LIMITS, Models, RobotModel, find_model, load_model, model_ids
 from kinestream.schemas.settings import Settings
 
-#: Metrics that a take of a described robot has and one of a provisional robot lacks -> the channel they also need.
-NEEDS_LIMITS: Final = {"I2": "", "I3": "", "I4": "velocity", "I5": "effort", "I5.saturated": "effort",
-                       "I6": "command", "I8": "", "I9": ""}  # fmt: skip
 #: How a file that describes a robot ends.
 _URDF_OR_MJCF = (".urdf", ".xml", ".mjcf", ".xacro")
 _ANSWER_S = 5.0
@@ -117,7 +113,10 @@ def registered_named(name: str) -> RobotModel | None:
         try:
             load_model(name)
         except UnknownModelError as unknown:
-            raise UnknownModelError(f"{unknown}; what is registered could not be asked: {problem}") from problem
+            raise UnknownModelError(
+                f"{unknown}; what is registered could not be asked: {problem}; a robot nobody has described is"
+                f" provisional:{name}"
+            ) from problem
         return None
     shipped = load_model(name) if found is None else find_model(name)
     return None if found is shipped else found

@@ -9,7 +9,7 @@ from dataclasses import astuple, dataclass
 from difflib import get_close_matches
 from functools import cache
 from importlib.resources import files
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 import numpy.typing as npt
@@ -19,6 +19,9 @@ from kinestream.schemas.errors import UnknownModelError
 Array = npt.NDArray[np.float64]
 
 _FOLDER = files("kinestream.schemas") / "robots"
+#: Metrics that a take of a described robot has and one of a provisional robot lacks -> the channel they also need.
+NEEDS_LIMITS: Final = {"I2": "", "I3": "", "I4": "velocity", "I5": "effort", "I5.saturated": "effort",
+                       "I6": "command", "I8": "", "I9": ""}  # fmt: skip
 _LIMITS = ("lower", "upper", "velocity", "effort")
 
 

@@ -66,6 +66,8 @@ def _told(found: Inspection) -> Iterator[str]:
     yield f"robot      {found.robot['model_id']} (confidence {found.robot['confidence']:g}): {found.robot['why']}"
     if found.robot["choices"]:
         yield f"choices    {', '.join(found.robot['choices'])}"
+    if found.not_judged:
+        yield f"not judged {', '.join(found.not_judged)}: they need limits, which a description gives (docs/robots.md)"
     yield f"mapped     {_few([f'{name} -> {joint}' for name, joint in found.joints_mapped.items()])}"
     yield f"not mapped {_few(found.joints_not_mapped)}"
     yield f"measured   {_few([_channel(**channel) for channel in found.channels], 24)}"

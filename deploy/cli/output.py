@@ -42,18 +42,20 @@ def emit_json(document: Any) -> None:
     print(json.dumps(document, default=_plain, ensure_ascii=False))
 
 
-def table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
-    """A table on stdout: aligned, without frames, whole cells also when piped."""
+def table(columns: Sequence[str], rows: Sequence[Sequence[str]], widest: int = 1000) -> None:
+    """A table on stdout: aligned, without frames, whole cells also when piped; beyond ``widest`` cells are folded."""
     from rich.console import Console
     from rich.table import Table
     from rich.text import Text
 
-    shown = Table(*columns, box=None, pad_edge=False, header_style="bold")
+    shown = Table(box=None, pad_edge=False, header_style="bold")
+    for column in columns:
+        shown.add_column(column, overflow="fold")
     for row in rows:
         shown.add_row(*(Text.from_ansi(cell) for cell in row))
     console = Console(highlight=False)
-    if not console.is_terminal:
-        console = Console(highlight=False, width=1000)
+    if not console.is_terminal or console.width > widest:
+        console = Console(highlight=False, width=widest)
     console.print(shown)
 
 

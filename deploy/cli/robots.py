@@ -86,7 +86,7 @@ def show(
     _say(f"{found.version}: {found.maker} {found.model}, {found.category}, {len(found.joint_names)} joints driven")
     source = found.source
     _say(f"read from {source.repo} {source.commit} {source.path} ({source.licence})")
-    table(("joint", "type", "lower", "upper", "velocity", "effort", "follows"), _rows(found))
+    table(("joint", "type", "lower", "upper", "velocity", "effort", "follows"), _rows(found), _WIDTH)
     _say("in rad, rad/s and Nm; prismatic joints in m, m/s and N; - = unknown")
     _say(*_unknown(found))
     for dialect in found.dialects:
@@ -144,7 +144,8 @@ def diff(
     if as_json:
         emit_json(found)
     elif found:
-        table(("joint", "what", first, second), [(d.joint, d.field, _text(d.first), _text(d.second)) for d in found])
+        rows = [(d.joint, d.field, _text(d.first), _text(d.second)) for d in found]
+        table(("joint", "what", first, second), rows, _WIDTH)
     else:
         say("no difference")
     if found:
@@ -202,7 +203,7 @@ def _say(*lines: str) -> None:
     from kinestream.deploy.cli.output import say
 
     for line in lines:
-        for part in wrap(line, _WIDTH, subsequent_indent="  ", break_long_words=False, break_on_hyphens=False):
+        for part in wrap(line, _WIDTH, subsequent_indent="  ", break_on_hyphens=False):
             say(part)
 
 

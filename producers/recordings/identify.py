@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Final
 
 from kinestream.producers.recordings.take import Hint
-from kinestream.schemas.errors import RecordingError, UndecidedError
+from kinestream.schemas.errors import RecordingError, UndecidedError, UnknownModelError
 from kinestream.schemas.model_files import read_model
 from kinestream.schemas.models import RobotModel, load_model, model_ids
 
@@ -27,6 +27,12 @@ ROBOT_TYPES: Final = {
 SHARED: Final = frozenset({"robosuite", "mujoco-menagerie", "interbotix-ros", "act", "lerobot", "lerobot-v2"})
 #: Models whose joint names are those of a whole family, most of it not described: the names alone prove nothing.
 FAMILIES: Final = {"universal-robots-ur5e": "every arm of Universal Robots"}
+#: Names that only count joints, by side at most (joint1, right_joint_2.pos, A3): many robots' joints bear them.
+COUNTED: Final = re.compile(
+    r"(?:(?:left|right|l|r|arm|arm\d|robot|robot\d)[._/ -]?)*"
+    r"(?:joint|j|axis|motor|servo|q|a)[._/ -]?\d+(?:[._/ -]joint)?(?:\.pos)?",
+    re.I,
+)
 #: Before the name of a robot nobody has described.
 PROVISIONAL: Final = "provisional:"
 #: What the names of a hand's or a gripper's joints hold: a model of the body does not describe them.
@@ -77,7 +83,10 @@ def named(model: str) -> Guess:
         if slug in model_ids():
             raise RecordingError(f"--model {model}: {slug} is described; say --model {slug}, or give another name")
         return Guess(slug, None, 1.0, "named with --model: nobody has described it, limits are not known")
-    return Guess(model, load_model(model), 1.0, "named with --model")
+    try:
+        return Guess(model, load_model(model), 1.0, "named with --model")
+    except UnknownModelError as problem:
+        raise UnknownModelError(f"{problem}; a robot nobody has described is --model {PROVISIONAL}{model}") from problem
 
 
 def identify(hint: Hint, joints: Sequence[str], layout: Sequence[str] = ()) -> Guess:
@@ -155,6 +164,9 @@ def _of(fitting: Sequence[RobotModel], joints: Sequence[str], hint: Hint, layout
         return Guess(ids[0], fitting[0], 0.5, why, ids, hint.name)
     if len(ids) == 1 and (dialect := _shared(fitting[0], joints)):
         why = f"its joints are named as those of {ids[0]} by {dialect}, but so are those of other robots"
+        return Guess(ids[0], fitting[0], 0.5, why, ids, hint.name)
+    if len(ids) == 1 and all(COUNTED.fullmatch(joint) for joint in joints):
+        why = f"its joints are named as those of {ids[0]}, but by numbers, as those of many robots are"
         return Guess(ids[0], fitting[0], 0.5, why, ids, hint.name)
     if len(ids) == 1 and known(fitting[0], joints) == len(joints):
         return Guess(ids[0], fitting[0], 0.9, f"all {len(joints)} joints are named as this model's and no other's")

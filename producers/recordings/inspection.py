@@ -21,6 +21,7 @@ from kinestream.producers.recordings.recording import RecordedEpisode
 from kinestream.producers.recordings.take import Choices, Source, Take
 from kinestream.schemas.errors import RecordingError, UndecidedError, UnknownModelError
 from kinestream.schemas.frames import Int64
+from kinestream.schemas.models import NEEDS_LIMITS
 
 #: Commands shown where a person has to choose.
 _MOST_CHOICES: Final = 12
@@ -58,6 +59,8 @@ class Inspection:
     conversions: list[str] = field(default_factory=list)
     #: what the recording holds and `publish` leaves out
     left_out: list[str] = field(default_factory=list)
+    #: metrics that need limits nobody knows: those of a robot nobody has described
+    not_judged: list[str] = field(default_factory=list)
     #: the command to use; empty where it is refused
     publish: str = ""
     refused: str = ""
@@ -84,6 +87,8 @@ def inspect(typed: Path | str, choices: Choices | None = None) -> Inspection:
         ways = (publish_line(typed, *way) for way in _decided(path, choices, refusal))
         found.choose = list(islice(ways, _MOST_CHOICES))
     _forget(found, choices, seen)
+    if guess.model is None:
+        found.not_judged = list(NEEDS_LIMITS)
     return found
 
 

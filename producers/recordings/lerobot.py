@@ -6,7 +6,8 @@ from the start of the episode; their resolution is the float32 spacing at the la
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import re
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Final
 
@@ -15,11 +16,12 @@ import numpy as np
 from kinestream.producers.recordings.clocks import seconds_clock
 from kinestream.producers.recordings.columns import Columns, check_file, read_columns
 from kinestream.producers.recordings.identify import MODELS
-from kinestream.producers.recordings.lerobot_meta import ACTION, STATE, EpisodeRows, Feature, LeRobotMeta, read_meta
-from kinestream.producers.recordings.take import RADIANS, UNDECLARED, Hint, Role, Signal, Take
+from kinestream.producers.recordings.lerobot_meta import STATE, EpisodeRows, Feature, LeRobotMeta, read_meta
+from kinestream.producers.recordings.take import RADIANS, UNDECLARED, Hint, Signal, Take
 from kinestream.schemas.errors import RecordingError
 
-_ROLES: Final[dict[str, Role]] = {STATE: "position", ACTION: "command"}
+#: Names of columns of a state that are not joints' positions.
+_QUANTITY: Final = re.compile(r".+[._/](vel|velocity|effort|torque|tau|current|force|temp|temperature)", re.I)
 
 
 class LeRobot:
@@ -60,7 +62,7 @@ class LeRobot:
         return self._kept.rows(*episode.rows)
 
     def _take(self, episode: EpisodeRows, table: Columns) -> Take:
-        signals = tuple(self._signal(feature, table) for feature in self._meta.features)
+        signals = tuple(s for feature in self._meta.features for s in self._signals(feature, table))
         place = f"{self.name}/{episode.path.relative_to(self._meta.folder).as_posix()}"
         return Take(
             source=f"{place}#{episode.number}" if episode.rows else place,
@@ -69,15 +71,48 @@ class LeRobot:
             rate_hz=self._meta.fps,
             labels={"task": episode.task, "robot_type": self._meta.robot_type},
             conversions=(*table.conversions, *_renumbered(table)),
+            oddities=_doubts(self._meta.features),
             left_out=self._meta.left_out,
         )
 
-    def _signal(self, feature: Feature, table: Columns) -> Signal:
-        role: Role = _ROLES.get(feature.name, "channel")
-        declared = role != "channel" and self._meta.robot_type in MODELS
-        unit = RADIANS[role] if declared else feature.unit
+    def _signals(self, feature: Feature, table: Columns) -> Iterator[Signal]:
+        """A feature as one signal; columns of a state or command that name another quantity are channels of it."""
         values = table.matrix(feature.name, feature.width)
-        return Signal(role, feature.name, unit, feature.elements, values, hand_unit="1" if declared else UNDECLARED)
+        declared = feature.role != "channel" and self._meta.robot_type in MODELS
+        unit = RADIANS[feature.role] if declared else feature.unit
+        hand_unit = "1" if declared else UNDECLARED
+        other = _other_quantities(feature)
+        rest = [c for c in range(feature.width) if c not in other]
+        if not other:
+            yield Signal(feature.role, feature.name, unit, feature.elements, values, hand_unit)
+            return
+        if rest:
+            names = tuple(feature.elements[c] for c in rest)
+            yield Signal(feature.role, feature.name, unit, names, values[:, rest], hand_unit)
+        for quantity in dict.fromkeys(other.values()):
+            part = [c for c, of in other.items() if of == quantity]
+            names = tuple(feature.elements[c] for c in part)
+            yield Signal("channel", f"{feature.name}.{quantity}", UNDECLARED, names, values[:, part])
+
+
+def _other_quantities(feature: Feature) -> dict[int, str]:
+    """Columns of a joint signal that are no positions by their names (``x.vel``), and of what they are."""
+    if feature.role == "channel":
+        return {}
+    found = {c: _QUANTITY.fullmatch(name) for c, name in enumerate(feature.elements)}
+    return {c: match[1].lower() for c, match in found.items() if match}
+
+
+def _doubts(features: Sequence[Feature]) -> tuple[str, ...]:
+    """What of the data set is no joint signal though a reader would look for one, a sentence each."""
+    told = [
+        f"{f.name}: {', '.join(f.elements[c] for c in other)} are no positions by their names: kept as channels"
+        for f in features
+        if (other := _other_quantities(f))
+    ]
+    if not any(f.role == "position" for f in features):
+        told.append(f"there is no {STATE}, and no other feature that says it is joints' positions: all are channels")
+    return tuple(told)
 
 
 def _length(episode: EpisodeRows, rows: int) -> int:

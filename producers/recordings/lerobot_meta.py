@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,11 +12,16 @@ from typing import Any, Final
 import numpy as np
 
 from kinestream.producers.recordings.columns import read_columns
+from kinestream.producers.recordings.take import Role
 from kinestream.schemas.errors import RecordingError
 
 STATE: Final = "observation.state"
 ACTION: Final = "action"
 VERSIONS: Final = ("v2.0", "v2.1", "v3.0")
+#: As other tools name what LeRobot calls state and action; each says that it is of joints.
+_JOINTS: Final = r"[._/](?:joints?[._/]pos(?:itions?)?|qpos)"
+_POSITIONS: Final = re.compile(rf"observations?(?:[._/]states?)?{_JOINTS}", re.I)
+_COMMANDS: Final = re.compile(rf"actions?{_JOINTS}", re.I)
 #: Columns that count or stamp; they are no signals.
 COUNTERS: Final = frozenset({"timestamp", "frame_index", "episode_index", "index", "task_index", "next.done"})
 
@@ -39,6 +45,7 @@ class Feature:
     width: int
     elements: tuple[str, ...]
     unit: str = ""
+    role: Role = "channel"
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,22 +92,45 @@ def _rate(fps: Any) -> float:
 
 
 def _features(folder: Path, features: Mapping[str, Any]) -> Iterator[Feature]:
-    for column in (STATE, ACTION):
-        if column not in features:
-            raise RecordingError(f"{folder}: meta/info.json declares no {column}; a motion recording needs it")
-    for name in (STATE, ACTION, *(n for n in features if n not in (STATE, ACTION))):
-        feature = features[name]
-        names, shape = _flat(feature.get("names")), feature.get("shape", [])
-        if name in (STATE, ACTION):
-            yield Feature(name, len(names) or int(shape[0]), names, _unit(feature))
-        elif name not in COUNTERS and feature.get("dtype") in ("float32", "float64") and len(shape) == 1:
-            yield Feature(name, int(shape[0]), names if len(names) == shape[0] else ())
+    """State and command first; raises :class:`RecordingError` where a data set holds no list of numbers at all."""
+    state, action = _named(features, STATE, _POSITIONS), _named(features, ACTION, _COMMANDS)
+    found = [
+        _feature(name, features[name], {state: "position", action: "command"}.get(name, "channel"))  # type: ignore[arg-type]
+        for name in sorted(features, key=lambda name: (name != state, name != action))
+        if name in (state, action) or _is_list(name, features[name])
+    ]
+    if not found:
+        raise RecordingError(
+            f"{folder}: meta/info.json declares no {STATE} and no other list of float32, but"
+            f" {', '.join(list(features)[:6]) or 'nothing'}; a motion recording needs one"
+        )
+    yield from found
+
+
+def _named(features: Mapping[str, Any], usual: str, other: re.Pattern[str]) -> str:
+    """The feature that is called as LeRobot does, else the only one that says it is of joints; empty where none is."""
+    if usual in features:
+        return usual
+    found = [name for name in features if other.fullmatch(name)]
+    return found[0] if len(found) == 1 else ""
+
+
+def _is_list(name: str, feature: Mapping[str, Any]) -> bool:
+    return (
+        name not in COUNTERS and feature.get("dtype") in ("float32", "float64") and len(feature.get("shape", [])) == 1
+    )
+
+
+def _feature(name: str, feature: Mapping[str, Any], role: Role) -> Feature:
+    names, shape = _flat(feature.get("names")), feature.get("shape", [])
+    width = int(shape[0]) if role == "channel" else len(names) or int(shape[0])
+    return Feature(name, width, names if len(names) == width else (), _unit(feature), role)
 
 
 def _unit(feature: Mapping[str, Any]) -> str:
-    """The unit, rad or deg, where a converter wrote it down: LeRobot itself has no field for it."""
+    """The one unit a converter wrote down: LeRobot itself has no field for it."""
     units = set(_flat(feature.get("unit") or feature.get("units")))
-    return units.pop() if units in ({"rad"}, {"deg"}) else ""
+    return units.pop() if len(units) == 1 else ""
 
 
 def _episodes_v2(folder: Path, info: Mapping[str, Any]) -> Iterator[EpisodeRows]:

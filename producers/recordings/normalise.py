@@ -124,7 +124,7 @@ class Normaliser:
 
     def _place(self, signal: Signal) -> None:
         """Columns of the model's joints to their place; those of hands to channels of their own."""
-        columns = self._columns(signal)
+        columns, model = self._columns(signal), self._guess.model
         hands = [c for c, name in enumerate(self._elements(signal)) if c not in columns.values()]
         if not self._joints:
             self._begin(signal, columns)
@@ -134,6 +134,8 @@ class Normaliser:
         if list(columns) == list(self._joints):
             self._signals[signal.role] = self._rounded(signal.name, signal.values, list(columns.values()))
             self._told.append(f"{signal.name} -> {signal.role}")
+            if model is None and list(columns.values()) != sorted(columns.values()):
+                self._told.append(f"{signal.name}: columns put in the order of the position's, by name")
         else:
             self._keep_part(signal, columns)
         if hands:
@@ -142,8 +144,9 @@ class Normaliser:
     def _columns(self, signal: Signal) -> dict[str, int]:
         """Column of each joint, in the model's order, or in the source's where nobody has described the robot."""
         elements, model = self._elements(signal), self._guess.model
-        if model is None:
-            return {name: column for column, name in enumerate(elements)}
+        if model is None:  # a command or velocity in another order than the position is put in the position's
+            found = {name: column for column, name in enumerate(elements)}
+            return {name: found[name] for name in dict.fromkeys((*self._joints, *elements)) if name in found}
         if not signal.elements:
             raise UndecidedError(
                 f"{self._where}: nothing names the {len(elements)} columns of {signal.name}; give their joints in order"
@@ -188,8 +191,10 @@ class Normaliser:
     def _keep_part(self, signal: Signal, columns: dict[str, int]) -> None:
         """Joints that are not all those of the episode: a channel that names them, for no value is invented."""
         name = f"joint_{signal.role}"
+        more = sorted(set(columns) - set(self._joints))
+        what = f"names joints the position has not ({', '.join(more)})" if more else ""
         self._odd.append(
-            f"{signal.name} has {len(columns)} of the {len(self._joints)} joints: kept as the channel {name}"
+            f"{signal.name} {what or f'has {len(columns)} of the {len(self._joints)} joints'}: kept as the channel {name}"
         )
         taken = self._rounded(signal.name, signal.values, list(columns.values()))
         self._add(Channel(name, len(columns), RADIANS[signal.role], tuple(columns)), taken)

@@ -9,12 +9,14 @@ from kinestream.producers.descriptions import import_description
 from kinestream.producers.descriptions.differences import differences
 from kinestream.producers.recordings import Choices, open_recording
 from kinestream.producers.recordings.identify import identify
+from kinestream.producers.recordings.inspection import inspect
 from kinestream.producers.recordings.mcap_file import mcap_messages
 from kinestream.producers.recordings.ros import Decoder
 from kinestream.producers.recordings.take import Hint
-from kinestream.schemas.errors import RecordingError, UndecidedError
+from kinestream.schemas.errors import RecordingError, UndecidedError, UnknownModelError
 from kinestream.schemas.models import load_model
 from tests.plugins.recording_files import act
+from tests.plugins.recordings import columns, write_episode
 
 SO = ("shoulder_pan", "shoulder_lift", "elbow_flex", "wrist_flex", "wrist_roll", "gripper")
 
@@ -128,3 +130,76 @@ def test_fourteen_columns_of_act_are_alohas_only_where_nobody_says_otherwise(tmp
     assert set(episode.joints) == set(names)
     assert episode.joints[0] == "right_joint1"
     assert episode.position.shape == (6, 14)
+
+
+@pytest.mark.parametrize(
+    ("names", "nearest"),
+    [
+        ([f"joint{k}" for k in range(1, 8)], "ufactory-xarm7"),  # a PiPER with its gripper, an xArm 7, many others
+        ([f"left_joint{k}" for k in range(1, 7)], "agilex-piper-dual"),
+        ([f"joint_{k}.pos" for k in range(1, 7)], "koch-koch-v1-1-follower"),
+    ],
+)
+def test_joints_that_are_only_counted_prove_no_robot(names, nearest):
+    guess = identify(Hint(), names)
+    assert guess.confidence < 0.9
+    assert nearest in guess.choices
+    assert identify(Hint("Franka Panda"), [f"panda_joint{k}" for k in range(1, 8)]).confidence >= 0.9
+
+
+def test_a_robot_nobody_described_is_accepted_by_its_name_and_says_what_is_not_judged(tmp_path):
+    rows = "".join(f"{k / 50},{','.join([f'{k / 100}'] * 7)}\n" for k in range(20))
+    (path := tmp_path / "piper.csv").write_text(
+        "t_s," + ",".join(f"joint{k}.pos [rad]" for k in range(1, 8)) + f"\n{rows}"
+    )
+    found = inspect(path, Choices("provisional:agilex-piper"))
+    assert (found.refused, found.robot["model_id"]) == ("", "agilex-piper")
+    assert found.not_judged == ["I2", "I3", "I4", "I5", "I5.saturated", "I6", "I8", "I9"]
+    with pytest.raises(UnknownModelError, match=r"nobody has described is --model provisional:agilex-piper$"):
+        open_recording(path, "agilex-piper")
+
+
+def a_set(folder, **features):
+    info = folder / "meta" / "info.json"
+    told = {name: {"dtype": "float32", "shape": [len(names)], "names": names} for name, names in features.items()}
+    info.write_text(json.dumps(json.loads(info.read_text()) | {"robot_type": "x", "features": told}))
+    rng = np.random.default_rng(3)
+    values = {name: rng.uniform(-1, 1, (5, len(names))).astype(np.float32) for name, names in features.items()}
+    for number in (0, 2):
+        write_episode(folder, number, columns(seed=number) | values)
+    return values
+
+
+def test_columns_of_a_lerobot_state_that_name_a_speed_are_no_positions(data_set):
+    names = ["arm_elbow.pos", "x.vel", "arm_wrist.pos", "theta.vel"]
+    values = a_set(data_set, **{"observation.state": names, "action": names})
+    episode = next(iter(open_recording(data_set, choices=Choices(unit="deg"))))
+    assert episode.joints == ("arm_elbow.pos", "arm_wrist.pos")
+    assert np.array_equal(episode.further["observation.state.vel"], values["observation.state"][:, [1, 3]])
+    assert np.array_equal(episode.further["action.vel"], values["action"][:, [1, 3]])
+    assert np.allclose(episode.command, np.radians(values["action"][:, [0, 2]]))
+    assert any("x.vel, theta.vel are no positions by their names" in odd for odd in episode.oddities)
+
+
+def test_a_lerobot_set_of_other_feature_names_is_read_by_them_or_kept_as_channels(data_set):
+    values = a_set(data_set, **{"observation.states.joint.position": ["a", "b"], "actions.joint.position": ["b", "a"]})
+    episode = next(iter(open_recording(data_set, choices=Choices(unit="rad"))))
+    assert np.array_equal(episode.position, values["observation.states.joint.position"])
+    assert np.array_equal(episode.command, values["actions.joint.position"][:, ::-1])
+    assert "actions.joint.position: columns put in the order of the position's, by name" in episode.conversions
+    a_set(data_set, **{"observation.pose": ["x", "y"]})
+    episode = next(iter(open_recording(data_set)))
+    assert (episode.position, list(episode.further)) == (None, ["observation.pose"])
+    assert any("there is no observation.state" in odd for odd in episode.oddities)
+    a_set(data_set)
+    with pytest.raises(RecordingError, match=r"declares no observation.state and no other list of float32, but"):
+        open_recording(data_set)
+
+
+def test_a_command_of_more_joints_than_the_position_is_kept_whole_under_their_names(data_set):
+    values = a_set(data_set, **{"observation.state": ["a", "b"], "action": ["c", "b", "a"]})
+    episode = next(iter(open_recording(data_set, choices=Choices(unit="rad"))))
+    assert np.array_equal(episode.further["joint_command"], values["action"][:, [2, 1, 0]])
+    (channel,) = (c for c in episode.channels if c.name == "joint_command")
+    assert channel.element_names == ("a", "b", "c")
+    assert "action names joints the position has not (c): kept as the channel joint_command" in episode.oddities

@@ -171,3 +171,15 @@ def test_another_order_is_a_difference(robots, tmp_path):
     (tmp_path / "mine.json").write_text(json.dumps(content))
     code, out, _ = robots("diff", "franka-fr3", tmp_path / "mine.json", "--json")
     assert (code, [d["field"] for d in json.loads(out)]) == (1, ["order"])
+
+
+def test_what_a_person_reads_fits_a_hundred_columns_and_loses_nothing(robots, tmp_path):
+    long = "kinova-jaco-two-arm-example"
+    content = content_of(load_model(long))
+    content["joints"].reverse()
+    (tmp_path / "a-file-of-a-rather-long-name-as-people-give-them.json").write_text(json.dumps(content))
+    order = robots("diff", long, tmp_path / "a-file-of-a-rather-long-name-as-people-give-them.json")[1]
+    apart = robots("diff", long, "unitree-g1-29-dof-inspire-dfq-hands")[1]
+    for out in (robots("list", "--offline")[1], *(robots("show", m)[1] for m in model_ids()), order, apart):
+        assert max(map(len, out.splitlines())) <= 100
+    assert "".join(load_model(long).joint_names[-1].split()) in "".join(order.split())
