@@ -192,10 +192,9 @@ class Normaliser:
         """Joints that are not all those of the episode: a channel that names them, for no value is invented."""
         name = f"joint_{signal.role}"
         more = sorted(set(columns) - set(self._joints))
-        what = f"names joints the position has not ({', '.join(more)})" if more else ""
-        self._odd.append(
-            f"{signal.name} {what or f'has {len(columns)} of the {len(self._joints)} joints'}: kept as the channel {name}"
-        )
+        what = f"has {len(columns)} of the {len(self._joints)} joints"
+        what = f"names joints the position has not ({', '.join(more)})" if more else what
+        self._odd.append(f"{signal.name} {what}: kept as the channel {name}")
         taken = self._rounded(signal.name, signal.values, list(columns.values()))
         self._add(Channel(name, len(columns), RADIANS[signal.role], tuple(columns)), taken)
 
