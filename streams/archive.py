@@ -113,7 +113,8 @@ class Archive:
     def episode(self, episode_id: str) -> JsonDict:
         """One episode, its latest revision: as in :meth:`episodes`, with every further column, ``metrics``
         ({id, joint, value, unit, flag} each) and ``findings``, the worst first. Its start record tells ``conversions``
-        (sentences in order), ``source`` and, of a recording with a date, ``source_started_at`` (ISO, UTC, to the ns).
+        (sentences in order), ``source`` and, of a recording with a date, ``source_started_at`` and, once closed,
+        ``source_ended_at`` (ISO, UTC, to the ns), both by its own clock.
         Ready for JSON.
         """
         row = self._row(episode_id, _DETAIL)
@@ -126,7 +127,7 @@ class Archive:
             metrics = Codec(self._registry, "").decode(bytes(row["event"])).value["metrics"]
             start = self._start(row)
         findings = self._findings(row["day"], episode_id)
-        told = shown({**row, "findings": len(findings)}) | origin(start)
+        told = shown({**row, "findings": len(findings)}) | origin(start, row["duration_s"])
         return told | {"metrics": plain(metrics), "findings": findings}
 
     def placed(self, episode_id: str) -> JsonDict:

@@ -59,11 +59,17 @@ def shown(row: JsonDict) -> JsonDict:
     return document
 
 
-def origin(start: JsonDict) -> JsonDict:
-    """Where an episode's values are from, as its start record says; a live one has no source."""
+def origin(start: JsonDict, duration_s: float | None) -> JsonDict:
+    """Where an episode's values are from, as its start record says; a live one has no source.
+
+    ``duration_s`` by the stamps is a recording's own: moving them to now changes no difference. None while it is open.
+    """
     told: JsonDict = {"source": start["source"], "conversions": list(start["conversions"])}
     began = start["source_started_at_ns"]
-    return told if began is None else told | {"source_started_at": iso_ns(began)}
+    if began is None:
+        return told
+    ended = {} if duration_s is None else {"source_ended_at": iso_ns(began + round(duration_s * 1e9))}
+    return told | {"source_started_at": iso_ns(began)} | ended
 
 
 def batches(rows: Sequence[JsonDict], frames_held: int) -> Iterator[list[JsonDict]]:

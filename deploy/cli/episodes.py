@@ -50,7 +50,7 @@ def episode(
     if as_json:
         emit_json(found)
         return
-    table(("episode", episode_id), [(name, _text(found[name])) for name in found if name not in _LISTS])
+    table(("episode", episode_id), [(name, _noted(name, found[name])) for name in found if name not in _LISTS])
     say("")
     if found["conversions"]:
         table(("conversion",), [(told,) for told in found["conversions"]])
@@ -101,6 +101,13 @@ def open_archive() -> Archive:
 
 #: Sketches of an episode, the worst findings' first; pages and pictures have more.
 _SKETCHES = 3
+_CLOCKS = {
+    "duration_s": "by the robot's stamps, first to last",
+    "started_at": "when the broker had its first record",
+    "ended_at": "when the broker had its last record",
+    "source_started_at": "first stamp of the recording",
+    "source_ended_at": "last stamp of the recording",
+}
 _LISTS = ("episode_id", "conversions", "metrics", "findings")
 
 
@@ -111,6 +118,11 @@ def _cells(one: dict[str, Any]) -> tuple[str, ...]:
 
 def _verdict(one: dict[str, Any]) -> str:
     return f"{one['verdict']} by {one['reviewed_by']}" if one["reviewed_by"] else _text(one["verdict"])
+
+
+def _noted(name: str, value: Any) -> str:
+    """A value and whose clock it is by: a recording is replayed in a moment, and lasted as long as its stamps say."""
+    return f"{_text(value)}  ({_CLOCKS[name]})" if name in _CLOCKS and value is not None else _text(value)
 
 
 def _text(value: Any) -> str:

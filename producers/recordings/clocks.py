@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any, Final
 
 import numpy as np
@@ -62,6 +63,12 @@ def counted_clock(where: object, frames: int, rate_hz: float, why: str) -> Clock
     t_ns = np.rint(np.arange(frames) * (1e9 / rate_hz)).astype(np.int64)
     told = f"t_ns = rint(frame / {rate_hz:g} Hz * 1e9): the source holds no time; the rate is {why}"
     return Clock("frame number", t_ns, 1, False, told, synthetic=True)
+
+
+def unequal(frames: Mapping[str, int]) -> str:
+    """That arrays of these many frames are no one episode, in words."""
+    told = ", ".join(f"{name}: {count}" for name, count in list(frames.items())[:6])
+    return f"its arrays differ in frames or have none ({told}); each needs a row a frame: save them of one length"
 
 
 def stamp_oddities(clock: Clock, rate_hz: float) -> tuple[str, ...]:

@@ -16,13 +16,20 @@ from kinestream.schemas.errors import RecordingError
 
 #: A column of time; group 3 is the unit in its name.
 TIME: Final = re.compile(r"(time_?stamp|time|t|stamp|t_rel|time_rel|elapsed)(_(s|ms|us|ns|sec))?", re.I)
-#: How the columns of a joint's signal are named: the joint is group 1.
-_JOINT: Final[dict[Role, re.Pattern[str]]] = {
-    "position": re.compile(r"(q_?\d+)|(.+)\.(?:pos|position|q)|(.+)_(?:pos|position|q)"),
-    "velocity": re.compile(r"(qd_?\d+|dq_?\d+)|(.+)\.(?:vel|velocity|dq|qd)|(.+)_(?:vel|velocity|dq|qd)"),
-    "effort": re.compile(r"(tau_?\d+)|(.+)\.(?:effort|torque|tau)|(.+)_(?:effort|torque|tau)"),
-    "command": re.compile(r"(q_?cmd_?\d+|q_?des_?\d+)|(.+)\.(?:cmd|action|target)|(.+)_(?:cmd|action|target)"),
+#: What a column says of its joint: behind the joint's name (elbow.pos), and before its number (q0, joint_pos_0).
+_ROLES: Final[dict[Role, tuple[str, str]]] = {
+    "position": ("pos|position|q", "q|q_?pos|joint_?pos(?:ition)?s?"),
+    "velocity": ("vel|velocity|dq|qd", "qd|dq|q_?vel|joint_?vel(?:ocit(?:y|ies))?"),
+    "effort": ("effort|torque|tau", "tau|joint_?(?:efforts?|torques?|tau)"),
+    "command": ("cmd|command|action|target", "q_?cmd|q_?des|joint_?(?:cmd|command|action|target)s?"),
 }
+_NUMBER: Final = r"(?:_?\d+|\[\d+\])"
+#: How the columns of a joint's signal are named: the joint is group 1, 2 or 3.
+_JOINT: Final = {
+    role: re.compile(rf"((?:{before}){_NUMBER})|(.+)\.(?:{behind})|(.+)[_ /](?:{behind})", re.I)
+    for role, (behind, before) in _ROLES.items()
+}
+_COUNTED: Final = re.compile(rf"(?:{'|'.join(before for _, before in _ROLES.values())})(?:_?(\d+)|\[(\d+)\])", re.I)
 #: A unit that a header declares behind a name: q0_rad, elbow.pos [deg], tau0 (Nm).
 _SUFFIX: Final = re.compile(r"(.+)_(rad|deg)", re.I)
 _BRACKET: Final = re.compile(r"(.+?)(\s*)([\[(])\s*([^\])]+?)\s*[\])]")
@@ -165,8 +172,8 @@ def in_metres(columns: Sequence[Column], told: list[str]) -> tuple[Table, str]:
 
 def _stem(joint: str) -> str:
     """q0, qd0, dq0 and q_cmd0 are of joint 0."""
-    number = re.fullmatch(r"(?:q|qd|dq|tau|q_?cmd|q_?des)_?(\d+)", joint)
-    return number[1] if number else joint
+    number = _COUNTED.fullmatch(joint)
+    return str(int(number[1] or number[2])) if number else joint
 
 
 def _stems(joints: Iterable[str]) -> list[str]:

@@ -53,6 +53,11 @@ def read_table(path: Path) -> tuple[tuple[str, ...], Table, tuple[str, ...]]:
     columns = [None if name in nameless else _column(path, name, lines, cells[c]) for c, name in enumerate(names)]
     kept = [c for c, column in enumerate(columns) if column is not None]
     table = np.array([columns[c] for c in kept], np.float64).T.reshape(len(rows), len(kept))
+    if not kept:
+        raise RecordingError(
+            f"{path}: no column holds numbers; row {lines[0]} begins {', '.join(map(repr, rows[0][:3]))}: write"
+            " decimals with a point and no unit behind them"
+        )
     left = tuple(name for c, name in enumerate(header) if c not in kept)
     return tuple(header[c] for c in kept) if header else (), table, left
 
@@ -82,7 +87,19 @@ def _rows(path: Path) -> list[tuple[int, list[str]]]:
         raise RecordingError(f"{path} is no CSV ({problem}); write rows of numbers between commas") from problem
     if any("\0" in cell for _, row in numbered[:1] for cell in row):
         raise RecordingError(f"{path} holds NUL bytes and no text; it was never written whole: copy it anew")
-    return numbered
+    return _without_comments(numbered)
+
+
+def _without_comments(numbered: list[tuple[int, list[str]]]) -> list[tuple[int, list[str]]]:
+    """Without the rows before the first that begin with #, but for a header that numpy writes so."""
+    first = next((k for k, (_, row) in enumerate(numbered) if not row[0].lstrip().startswith("#")), 0)
+    if not first:
+        return numbered
+    line, row = numbered[first - 1]
+    row = [row[0].lstrip().lstrip("#"), *row[1:]]
+    after = numbered[first][1]
+    is_header = len(row) == len(after) and all(map(_is_number, after)) and not all(map(_is_number, row))
+    return [*([(line, row)] if is_header else []), *numbered[first:]]
 
 
 def _header(path: Path, row: Sequence[str]) -> tuple[str, ...]:

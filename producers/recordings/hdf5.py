@@ -10,7 +10,7 @@ from typing import Any, Final
 
 import numpy as np
 
-from kinestream.producers.recordings.clocks import counted_clock
+from kinestream.producers.recordings.clocks import counted_clock, unequal
 from kinestream.producers.recordings.columns import library
 from kinestream.producers.recordings.hdf5_attributes import attribute
 from kinestream.producers.recordings.normalise import quaternion_xyzw
@@ -139,9 +139,7 @@ class Hdf5:
     def _clock(self, signals: list[Signal], rate_hz: float, why: str) -> Clock:
         lengths = {len(signal.values) for signal in signals}
         if len(lengths) != 1 or 0 in lengths:
-            raise RecordingError(
-                f"{self._path}: its arrays hold {sorted(lengths)} frames; one number above 0 is needed"
-            )
+            raise RecordingError(f"{self._path}: {unequal({s.name: len(s.values) for s in signals})}")
         return counted_clock(self._path, lengths.pop(), rate_hz, why)
 
     def _array(self, data: Any) -> Values:
@@ -171,7 +169,8 @@ def _layout(path: Path, file: Any) -> tuple[str, list[str], Callable[[Hdf5, Any]
         return "HDF5 of dm_control", clips, Hdf5.dm_control
     raise RecordingError(
         f"{path} is HDF5 of none of the known layouts: ACT (observations/qpos), robomimic (data/demo_0), dm_control"
-        f" (CLIP/walkers/walker_0); it holds {', '.join(list(file)[:5]) or 'nothing'}"
+        f" (CLIP/walkers/walker_0); it holds {', '.join(list(file)[:5]) or 'nothing'}; name its groups as one of these"
+        " does, or write the same as CSV or npz (docs/formats.md)"
     )
 
 

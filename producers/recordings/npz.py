@@ -9,7 +9,7 @@ from typing import Any, Final
 
 import numpy as np
 
-from kinestream.producers.recordings.clocks import counted_clock
+from kinestream.producers.recordings.clocks import counted_clock, unequal
 from kinestream.producers.recordings.normalise import quaternion_xyzw
 from kinestream.producers.recordings.take import RADIANS, UNDECLARED, Choices, Clock, Hint, Role, Signal, Take
 from kinestream.schemas.errors import RecordingError
@@ -28,6 +28,8 @@ _ISAAC_G1: Final = (
 _G1: Final = "unitree-g1-29-dof"
 #: Where a file that names its joints does.
 _NAMES: Final = "joint_names"
+#: Arrays by which a file is one of the two kinds.
+_NEEDED: Final = ("joint_pos", "fps", _NAMES, "t_ns", "joints")
 #: Axes of frames and joints.
 _TABLE: Final = 2
 _UNITS: Final = {"body_pos_w": "m", "body_lin_vel_w": "m/s", "body_ang_vel_w": "rad/s", "body_quat_w": "1"}
@@ -40,15 +42,12 @@ class Npz:
 
     def __init__(self, path: Path, choices: Choices) -> None:
         self.name, self.hint, self._path, self._choices = path.name, Hint(), path, choices
-        arrays = _arrays(path)
+        arrays, self._objects = _arrays(path)
         self._taken = self._exported(arrays) if {"t_ns", "joints"} <= set(arrays) else self._motion(arrays)
         held = {s.name: len(s.values) for s in self._taken.signals}
         lengths = {*held.values(), len(self._taken.clocks[0].t_ns)}
         if len(lengths) != 1 or 0 in lengths:
-            raise RecordingError(
-                f"{path}: its arrays differ in frames or have none ({', '.join(f'{k}: {n}' for k, n in held.items())});"
-                " each must have a row for each frame: save them of one length"
-            )
+            raise RecordingError(f"{path}: {unequal(held)}")
         self.format = "npz of kinestream" if "t_ns" in arrays else "npz of BeyondMimic"
         self.declared = self.present = (0,)
         self.frames = lengths.pop()
@@ -65,8 +64,9 @@ class Npz:
             )
         fps = np.ravel(arrays.pop("fps", 0.0))
         rate = self._choices.rate_hz or (float(fps[0]) if fps.size and fps.dtype.kind in "iuf" else 0.0)
+        named = _NAMES in arrays
         names, told = self._names(arrays)
-        signals, left = [], []
+        signals, left = [], [f"{name} (Python objects)" for name in self._objects]
         for name, values in arrays.items():
             if values.dtype not in (np.float32, np.float64) or values.ndim not in (2, 3):
                 left.append(name)
@@ -81,19 +81,19 @@ class Npz:
             )
         why = "given with --rate" if self._choices.rate_hz else f"{rate:g} in fps"
         clock = counted_clock(self._path, len(arrays["joint_pos"]), rate, why)
-        nameless = () if _NAMES in arrays else ("the file names neither joints nor bodies",)
+        nameless = () if named else ("the file names neither joints nor bodies",)
         odd = (*_name_against(self.name, rate), *nameless)
         return Take(self.name, tuple(signals), (clock,), rate, {}, tuple(told), odd, tuple(left))
 
     def _names(self, arrays: dict[str, Any]) -> tuple[tuple[str, ...], list[str]]:
         """Names the file gives; Isaac Lab's order where a person says that it is a G1, for nothing in the file does."""
-        width, given = arrays["joint_pos"].shape[1], arrays.get(_NAMES)
-        if given is not None and given.dtype.kind == "U":
+        width, given = arrays["joint_pos"].shape[1], arrays.pop(_NAMES, None)
+        if given is not None and given.dtype.kind in "US":
             if given.shape != (width,):
                 raise RecordingError(
                     f"{self._path}: {_NAMES} names {given.size} joints, joint_pos has {width} columns; name each"
                 )
-            return tuple(map(str, given)), []
+            return tuple(map(str, given.astype(np.str_))), []
         if width != len(_ISAAC_G1) or self._choices.model != _G1 or self._choices.joints:
             return (), []
         return _ISAAC_G1, [f"the columns of joint_pos and joint_vel are in Isaac Lab's order of {_G1}"]
@@ -111,11 +111,12 @@ class Npz:
         return Take(self.name, tuple(signals), (clock,), self._choices.rate_hz)
 
 
-def _arrays(path: Path) -> dict[str, Any]:
+def _arrays(path: Path) -> tuple[dict[str, Any], list[str]]:
+    """The arrays of an npz, and the names of those that hold Python objects, which are never unpickled."""
     with zipfile.ZipFile(path) as packed:
         if sum(member.file_size for member in packed.infolist()) > _LARGEST:
             raise RecordingError(f"{path} claims to hold more than {_LARGEST >> 30} GiB; split it")
-    arrays = {}
+    arrays, objects = {}, []
     with np.load(path, allow_pickle=False) as file:
         for name in file.files:
             try:
@@ -123,11 +124,13 @@ def _arrays(path: Path) -> dict[str, Any]:
             except ValueError as problem:
                 if "allow_pickle" not in str(problem):
                     raise
-                raise RecordingError(
-                    f"{path}: {name} holds Python objects, which may run anything and are not read; save numbers"
-                    " (one array of float32, every row as long), or texts as np.array([...], dtype=str)"
-                ) from problem
-    return arrays
+                objects.append(name)
+    if needed := [name for name in objects if name in _NEEDED]:
+        raise RecordingError(
+            f"{path}: {needed[0]} holds Python objects, which may run anything and are not read; save numbers (an array"
+            " of float32, every row as long), or texts as np.array([...], dtype=str)"
+        )
+    return arrays, objects
 
 
 def _described(arrays: dict[str, Any]) -> list[str]:

@@ -201,9 +201,11 @@ def _state_of(path: Path, topics: list[JointTopic], others: Sequence[str], chose
             "topic",
             tuple(t.topic for t in states),
         )
-    found = ", ".join([t.topic for t in topics] + list(others)[:6]) or "nothing"
+    found = ", ".join([t.topic for t in topics] + list(others)[:6])
     raise RecordingError(
-        f"{path} holds no joint states ({JOINT_STATE}{f' on {chosen}' if chosen else ''}), but {found}"
+        f"{path} holds no joint states ({JOINT_STATE}{f' on {chosen}' if chosen else ''}),"
+        f" {f'but {found}' if found else 'and no other message'}; JointState is read as cdr or ros1: record that topic,"
+        " or write its values as CSV (docs/formats.md)"
     )
 
 

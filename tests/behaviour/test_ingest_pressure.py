@@ -5,15 +5,19 @@ from __future__ import annotations
 import json
 import threading
 from http.client import HTTPConnection
+from pathlib import Path
 from typing import Any
 
 import psutil
 import pytest
 
+from kinestream.deploy.topics import ensure_topics
 from kinestream.schemas.catalogue import FRAMES_BULK, topic_name
 from kinestream.schemas.codec import Decoded
+from tests.behaviour.test_robot_outage import own_kafka
 from tests.plugins.gateway import HELLO, T0, GatewayProcess, LineClient, MakeGateway
 from tests.plugins.mockbroker import MockBroker
+from tests.plugins.worker import free_port
 from tests.robots import read_topic, received_hash
 
 JOINTS = [f"joint_{k}" for k in range(32)]
@@ -23,16 +27,19 @@ BOUND = 1_500_000
 TOTAL = 32_000
 
 
-@pytest.fixture
-def gateway(mock_broker: MockBroker, make_gateway: MakeGateway) -> GatewayProcess:
-    settings = {
-        "KINESTREAM_KAFKA": mock_broker.bootstrap,
+def bounded(bootstrap: str) -> dict[str, str]:
+    return {
+        "KINESTREAM_KAFKA": bootstrap,
         "KINESTREAM_SPOOL_BYTES": str(BOUND // 2),
         "KINESTREAM_SPOOL_RESERVE_BYTES": str(BOUND // 2),
         "KINESTREAM_SPOOL_KEEP_S": "0.5",  # nobody writes receipts here
         "KINESTREAM_LIVE_WITHIN_S": "0",
     }
-    return make_gateway(settings)
+
+
+@pytest.fixture
+def gateway(mock_broker: MockBroker, make_gateway: MakeGateway) -> GatewayProcess:
+    return make_gateway(bounded(mock_broker.bootstrap))
 
 
 def wide(first: int, n: int) -> dict[str, Any]:
@@ -82,7 +89,29 @@ def test_a_gateway_at_its_bound_stops_reading_stays_small_and_goes_on(mock_broke
         pusher.join()
     assert refused[0] == 503
     assert ended["frames"] == TOTAL
-    arrived(mock_broker, ended)
+    arrived(mock_broker.bootstrap, ended)
+
+
+@pytest.mark.usefixtures("kafka_broker")  # says why, where Apache Kafka cannot run
+def test_a_gateway_in_front_of_apache_kafka_holds_back_until_it_comes(make_gateway: MakeGateway, tmp_path: Path):
+    """A real broker that is not there yet when robots already send: all that was promised is in it, bit for bit."""
+    port = free_port()
+    gateway = make_gateway(bounded(f"127.0.0.1:{port}")).start()
+    with gateway.client() as client:
+        client.send({**HELLO, "joints": JOINTS}, {"type": "start", "take": "long"})
+        client.answer("started")
+        pusher = Pusher(client)
+        pusher.start()
+        assert client.answer("wait", 60)["reason"] == "SPOOL_FULL"
+        standstill(pusher)
+        assert pusher.sent < TOTAL * 0.9, "what does not fit stays with the robot"
+        with own_kafka(tmp_path / "kafka", port):
+            ensure_topics(f"127.0.0.1:{port}", "hub")
+            ended = client.answer("ended", 60)
+            pusher.join()
+            assert ended["frames"] == TOTAL
+            arrived(f"127.0.0.1:{port}", ended)
+            gateway.kill()
 
 
 def standstill(pusher: Pusher) -> None:
@@ -113,13 +142,13 @@ def push_one_over_http(gateway: GatewayProcess, accepted: int) -> tuple[int, str
     raise AssertionError("no POST was refused")
 
 
-def arrived(broker: MockBroker, ended: dict[str, Any]) -> None:
+def arrived(bootstrap: str, ended: dict[str, Any]) -> None:
     """Every frame, once, with the hash that was answered; the take began without a broker, so it is in bulk."""
 
     def whole(came: list[Decoded]) -> bool:
         return any(one.record == "EpisodeEnd" for one in came)
 
-    came, _ = read_topic(broker.bootstrap, topic_name(FRAMES_BULK, "hub"), whole)
+    came, _ = read_topic(bootstrap, topic_name(FRAMES_BULK, "hub"), whole)
     mine = [one for one in came if one.record != "RobotStatus"]
     chunks = [one.value for one in mine if one.record == "FrameChunk" and one.value.episode_id == ended["episode_id"]]
     (start,) = [v.value for v in mine if v.record == "EpisodeStart" and v.value["episode_id"] == ended["episode_id"]]

@@ -149,6 +149,9 @@ def test_what_was_converted_and_where_from_is_read_from_the_start_record(databas
         found = archive(database).episode(take.id)
         assert (found["source"], found["conversions"]) == ("bench/a.mcap", ["deg to rad", "b"])
         assert found["source_started_at"] == "2020-09-13T12:26:40.123456789Z"
+    ended = archive(database).episode(replayed.id)["source_ended_at"]
+    assert ended > "2020-09-13T12:26:40.123456789Z", "it lasted as long as its stamps say, not as its replay did"
+    assert "source_ended_at" not in archive(database).episode(running.id), "nobody knows yet"
     found = archive(database).episode(live.id)
     assert (found["source"], found["conversions"], "source_started_at" in found) == ("", [], False)
     json.dumps(found, allow_nan=False)

@@ -107,12 +107,12 @@ def test_columns_of_one_signal_may_each_declare_their_own_unit(tmp_path):
 def test_a_foreign_unit_stays_with_its_channel_and_its_joint_is_listed(tmp_path):
     path = written(
         tmp_path / "a.csv",
-        "t_s,grip.pos [%],arm.pos [rad],arm_temp [°C],load (N),q[0]",
+        "t_s,grip.pos [%],arm.pos [rad],arm_temp [°C],load (N),k[0]",
         *([0, 1], [5, 7], [0, 1], [30, 31], [1, 2], [3, 4]),
     )
     code, found, _ = looked(path)
     units = {channel["name"]: channel["unit"] for channel in found["channels"]}
-    assert (code, units) == (0, {"position": "rad", "grip.pos": "%", "temp": "C", "load": "N", "q[0]": ""})
+    assert (code, units) == (0, {"position": "rad", "grip.pos": "%", "temp": "C", "load": "N", "k[0]": ""})
     assert found["joints_not_mapped"] == ["arm", "grip"]
 
 
@@ -142,6 +142,10 @@ def test_what_a_writer_of_tables_adds_without_a_name_is_left_out(tmp_path):
         (b"t_s,q0_rad,temp_\xb0C\n0,1,2\n", "is no UTF-8: byte 0xb0 stands where none can.*save it as that"),
         ("t_s,q0_rad\n0,1\n".encode("utf-16"), "is no UTF-8: byte 0xff"),
         (b"\0" * 5000, "holds NUL bytes and no text; it was never written whole: copy it anew"),
+        (
+            b't_s,q0_rad\n"0,5","0,1"\n',
+            "no column holds numbers; row 2 begins '0,5', '0,1': write",
+        ),
         (b"t_s,q0_rad\n", "has a header and no rows of values; a frame is a row of numbers"),
         (b"t_s,q0_rad,q1_rad,q1_rad\n0,1,2,3\n", "gives columns 3 and 4 the same name, q1_rad"),
         (b"t_s,q0_rad,q1\n0,1,2\n", r"declares rad for some .* nothing for q1; declare .* q1 \[rad\]"),
@@ -175,3 +179,31 @@ def test_an_npz_that_names_its_joints_is_read_by_them(tmp_path):
     episode = read(path)
     assert episode.joints == ("b", "a")
     assert not any("names neither" in odd or "only numbered" in odd for odd in episode.oddities)
+
+
+@pytest.mark.parametrize(
+    ("header", "joints"),
+    [
+        (
+            "t_s,joint_pos_0 [rad],joint_pos_1 [rad],joint_vel_0 [rad/s],joint_vel_1 [rad/s]",
+            ("joint_pos_0", "joint_pos_1"),
+        ),
+        ("t_s,q[0] [rad],q[1] [rad],qd[0] [rad/s],qd[1] [rad/s]", ("q[0]", "q[1]")),
+        ("t_s,Upper Arm Pos (rad),Elbow Pos (rad),Upper Arm Vel (rad/s),Elbow Vel (rad/s)", ("Upper Arm", "Elbow")),
+        ("# t_s,qpos_0 [rad],qpos_1 [rad],qvel_0 [rad/s],qvel_1 [rad/s]", ("qpos_0", "qpos_1")),
+        ("# by whom\nt_s,a/pos [rad],b/pos [rad],b/vel [rad/s],a/vel [rad/s]", ("a", "b")),
+    ],
+)
+def test_columns_that_say_what_they_are_of_a_joint_in_other_words(tmp_path, header, joints):
+    path = written(tmp_path / "a.csv", header, [0.0, 0.1], [1, 2], [3, 4], [5, 6], [7, 8])
+    episode = read(path)
+    assert episode.joints == joints
+    assert episode.position.tolist() == [[1, 3], [2, 4]]
+    turned = header.endswith("a/vel [rad/s]")
+    assert episode.velocity.tolist() == ([[7, 5], [8, 6]] if turned else [[5, 7], [6, 8]])
+    assert not episode.further
+
+
+def test_python_objects_nobody_needs_are_left_out_of_an_npz(tmp_path):
+    np.savez(path := tmp_path / "a.npz", fps=50, joint_pos=np.zeros((5, 2), "f4"), notes=np.array(["a", None], object))
+    assert read(path).left_out == ("notes (Python objects)",)
