@@ -18,6 +18,8 @@ Table = npt.NDArray[np.float64]
 #: Columns that a sentence names.
 SHOWN: Final = 6
 _WORDS: Final = {"true": 1.0, "false": 0.0, "": np.nan}
+#: Characters of a column's name: names are taken apart by patterns that a page of text would keep busy.
+_LONGEST: Final = 200
 #: What a column without a name is called where it is left out.
 _COUNTS: Final = "column {} (no name: it counts the rows)"
 _EMPTY: Final = "column {} (no name, no values)"
@@ -107,6 +109,10 @@ def _header(path: Path, row: Sequence[str]) -> tuple[str, ...]:
     if all(map(_is_number, row)):
         return ()
     names = tuple(name.strip() for name in row)
+    if (longest := max(map(len, names))) > _LONGEST:
+        raise RecordingError(
+            f"{path}: its first row holds a text of {longest:,} characters; a column's name has {_LONGEST} at most"
+        )
     text = [name for name in names if not _is_number(name)]
     if 2 * len(text) < len([name for name in names if name]):
         raise RecordingError(

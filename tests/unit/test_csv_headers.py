@@ -146,6 +146,10 @@ def test_what_a_writer_of_tables_adds_without_a_name_is_left_out(tmp_path):
             b't_s,q0_rad\n"0,5","0,1"\n',
             "no column holds numbers; row 2 begins '0,5', '0,1': write",
         ),
+        (
+            b"t_s,q" + b" " * 99_999 + b"q0 [\n0,1\n",
+            "holds a text of 100,004 characters; a column's name has 200 at most",
+        ),
         (b"t_s,q0_rad\n", "has a header and no rows of values; a frame is a row of numbers"),
         (b"t_s,q0_rad,q1_rad,q1_rad\n0,1,2,3\n", "gives columns 3 and 4 the same name, q1_rad"),
         (b"t_s,q0_rad,q1\n0,1,2\n", r"declares rad for some .* nothing for q1; declare .* q1 \[rad\]"),
