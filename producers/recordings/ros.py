@@ -20,6 +20,8 @@ JOINT_STATE: Final = "sensor_msgs/msg/JointState"
 TEXT: Final = "std_msgs/msg/String"
 #: Parts of the names of topics that hold what a robot is told to do.
 _COMMANDS: Final = ("cmd", "command", "target", "action", "desired", "goal", "leader", "master")
+#: Between a topic and the first joint of one of several sets on it.
+_PART: Final = ":"
 #: Bytes that some serialisers leave behind empty arrays: they count an alignment that nothing needs.
 _SLACK: Final = (4, 8)
 
@@ -156,13 +158,7 @@ class Decoder:
 
 def _add(path: Path, topics: dict[str, JointTopic], message: Message, decoded: Any) -> None:
     names = tuple(decoded.name)
-    held = topics.setdefault(message.topic, JointTopic(message.topic, names))
-    if names != held.names:
-        raise RecordingError(
-            f"{path}: a message of {message.topic}, logged at {message.log_ns} ns, names {_other(names, held.names)};"
-            " one topic has one set of joints: if no robot sent that, the file is damaged (copy it anew), else choose"
-            " another topic with --topic"
-        )
+    held = _held(path, topics, message, names)
     rows: dict[Role, Any] = {"position": decoded.position, "velocity": decoded.velocity, "effort": decoded.effort}
     there = {role: np.asarray(values, np.float64) for role, values in rows.items() if len(values)}
     if held.log_ns and (set(there) != set(held.rows) or any(len(v) != len(held.rows[r][0]) for r, v in there.items())):
@@ -179,6 +175,31 @@ def _add(path: Path, topics: dict[str, JointTopic], message: Message, decoded: A
         held.rows.setdefault(role, []).append(values)
     held.log_ns.append(message.log_ns)
     held.stamp_ns.append(decoded.header.stamp.sec * 10**9 + decoded.header.stamp.nanosec)
+
+
+def _held(path: Path, topics: dict[str, JointTopic], message: Message, names: tuple[str, ...]) -> JointTopic:
+    """Where messages of a topic go: several nodes may publish on one, each its own joints (an arm, its gripper).
+
+    Sets that share no joint are topics of their own, named by their first joint behind a colon; others are damage.
+    """
+    of_topic = topics.get(message.topic)
+    if of_topic is not None and of_topic.names == names:
+        return of_topic
+    several = [t for key, t in topics.items() if key.split(_PART)[0] == message.topic]
+    for one in several:
+        if one.names == names:
+            return one
+        if not names or not one.names or set(names) & set(one.names):
+            raise RecordingError(
+                f"{path}: a message of {message.topic}, logged at {message.log_ns} ns, names"
+                f" {_other(names, one.names)}; sets of joints on one topic share none: if no robot sent that, the file is damaged (copy it anew),"
+                " else choose another topic with --topic"
+            )
+    key = f"{message.topic}{_PART}{names[0]}" if several else message.topic
+    if len(several) == 1:
+        several[0].topic = f"{message.topic}{_PART}{several[0].names[0]}"
+    topics[key] = JointTopic(key, names)
+    return topics[key]
 
 
 def _other(names: Sequence[str], before: Sequence[str]) -> str:
