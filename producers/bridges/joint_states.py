@@ -15,7 +15,7 @@ import numpy.typing as npt
 
 from kinestream.producers.recordings.identify import Guess, identify, named
 from kinestream.producers.recordings.normalise import Normalised, Normaliser, joint_names, layout
-from kinestream.producers.recordings.ros import JointTopic, held_beside, own_names, robot_name, state_signals
+from kinestream.producers.recordings.ros import PART, JointTopic, held_beside, own_names, robot_name, state_signals
 from kinestream.producers.recordings.take import Choices, Hint, Role, Signal
 from kinestream.schemas.errors import LayoutError
 from kinestream.schemas.frames import Float32
@@ -85,10 +85,13 @@ class JointStateBridge:
     ``model``: a described model's id, or ``provisional:NAME``; empty = by the joints' names, where only one model has
     them. Every topic is learned from its first message before the first frame. Raises :class:`LayoutError` for a
     message that does not fit, and :class:`RecordingError` with the choices where the robot would be a guess.
+    Where several nodes publish on one topic, each its own joints, ``/joint_states:joint1`` is what comes from the one
+    whose first joint that is, as in a recording; messages nobody asked for so are not heard.
     """
 
     def __init__(self, state: str, beside: Sequence[str] = (), model: str = "") -> None:
         self._state, self._beside, self._model = state, tuple(beside), model
+        self._parted = {name.split(PART)[0] for name in (state, *beside) if PART in name}
         self._topics: dict[str, _Topic] = {}
         self._made: _Plan | None = None
         self._hint = Hint()
@@ -99,6 +102,18 @@ class JointStateBridge:
     def missing(self) -> tuple[str, ...]:
         """Topics that have said nothing yet: no frame can be mapped before they have."""
         return tuple(name for name in (self._state, *self._beside) if name not in self._topics)
+
+    @property
+    def heard(self) -> tuple[str, ...]:
+        """The topics to subscribe to."""
+        return tuple(dict.fromkeys(name.split(PART)[0] for name in (self._state, *self._beside)))
+
+    def _asked(self, topic: str, message: Any) -> str:
+        """By which name a message was asked for; empty = it was not."""
+        if topic not in self._parted:
+            return topic
+        name = f"{topic}{PART}{message.name[0]}" if len(message.name) else ""
+        return name if name in (self._state, *self._beside) else ""
 
     def begin(self) -> None:
         """A take begins: its first frame decides which clock stamps it; the commands in force hold on."""
@@ -121,7 +136,8 @@ class JointStateBridge:
 
     def learn(self, topic: str, message: Any) -> None:
         """The first message of a topic: what it names and measures."""
-        if topic in self._topics:
+        topic = self._asked(topic, message)
+        if not topic or topic in self._topics:
             return
         widths = {role: len(getattr(message, role)) for role in _ROLES if len(getattr(message, role))}
         names = tuple(message.name)
@@ -140,12 +156,14 @@ class JointStateBridge:
         message has no stamp, and is kept as how far it lies behind otherwise.
         """
         self.hold(topic, message)
-        return self._frame(message, received_ns) if topic == self._state else None
+        return self._frame(message, received_ns) if self._asked(topic, message) == self._state else None
 
     def hold(self, topic: str, message: Any) -> None:
         """A message while no take is recorded: its values hold until the next of its topic."""
         self.learn(topic, message)
-        known = self._topics[topic]
+        known = self._topics.get(self._asked(topic, message))
+        if known is None:  # joints on a shared topic that nobody asked for
+            return
         values = {role: np.asarray(getattr(message, role), np.float64) for role in known.widths}
         found = {role: len(getattr(message, role)) for role in _ROLES if len(getattr(message, role))}
         if tuple(message.name) != known.names or found != known.widths:

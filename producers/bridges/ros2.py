@@ -115,7 +115,7 @@ def main(arguments: list[str] | None = None) -> None:
     sensors = QoSProfile(depth=_DEPTH, reliability=ReliabilityPolicy.BEST_EFFORT)
     latched = QoSProfile(depth=1, durability=DurabilityPolicy.TRANSIENT_LOCAL)
     answers = node.create_publisher(String, "~/answers", 10)
-    for topic in (told["state_topic"], *beside):
+    for topic in bridge.heard:
         hear = lambda message, topic=topic: recorder.on_joint_state(topic, message, time.time_ns())  # noqa: E731
         node.create_subscription(JointState, topic, hear, sensors)
     describe = lambda message: bridge.describe("/robot_description", message.data)  # noqa: E731

@@ -21,7 +21,7 @@ TEXT: Final = "std_msgs/msg/String"
 #: Parts of the names of topics that hold what a robot is told to do.
 _COMMANDS: Final = ("cmd", "command", "target", "action", "desired", "goal", "leader", "master")
 #: Between a topic and the first joint of one of several sets on it.
-_PART: Final = ":"
+PART: Final = ":"
 #: Bytes that some serialisers leave behind empty arrays: they count an alignment that nothing needs.
 _SLACK: Final = (4, 8)
 
@@ -185,19 +185,19 @@ def _held(path: Path, topics: dict[str, JointTopic], message: Message, names: tu
     of_topic = topics.get(message.topic)
     if of_topic is not None and of_topic.names == names:
         return of_topic
-    several = [t for key, t in topics.items() if key.split(_PART)[0] == message.topic]
+    several = [t for key, t in topics.items() if key.split(PART)[0] == message.topic]
     for one in several:
         if one.names == names:
             return one
         if not names or not one.names or set(names) & set(one.names):
             raise RecordingError(
                 f"{path}: a message of {message.topic}, logged at {message.log_ns} ns, names"
-                f" {_other(names, one.names)}; sets of joints on one topic share none: if no robot sent that, the file is damaged (copy it anew),"
-                " else choose another topic with --topic"
+                f" {_other(names, one.names)}; sets of joints on one topic share none: if no robot"
+                " sent that, the file is damaged (copy it anew), else choose another topic with --topic"
             )
-    key = f"{message.topic}{_PART}{names[0]}" if several else message.topic
+    key = f"{message.topic}{PART}{names[0]}" if several else message.topic
     if len(several) == 1:
-        several[0].topic = f"{message.topic}{_PART}{several[0].names[0]}"
+        several[0].topic = f"{message.topic}{PART}{several[0].names[0]}"
     topics[key] = JointTopic(key, names)
     return topics[key]
 

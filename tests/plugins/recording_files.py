@@ -65,6 +65,25 @@ def mcap(folder: Path) -> Path:
     return path
 
 
+def interleaved(path: Path, sets: list[list[str]]) -> Path:
+    """One topic on which several nodes publish, each its own joints."""
+    store = get_typestore(Stores.ROS2_HUMBLE)
+    definition = store.generate_msgdef(JOINT_STATE, ros_version=2)[0].encode()
+    with path.open("wb") as file:
+        writer = McapWriter(file)
+        writer.start()
+        schema = writer.register_schema(JOINT_STATE, "ros2msg", definition)
+        channel = writer.register_channel("/joint_states", "cdr", schema)
+        for k in range(FRAMES):
+            for j, names in enumerate(sets):
+                at = START_NS + k * 20_000_000 + j
+                message = joint_state(store, names, [0.1 * k + i for i in range(len(names))], at)
+                raw = bytes(store.serialize_cdr(message, JOINT_STATE))
+                writer.add_message(channel, at, raw, at)
+        writer.finish()
+    return path
+
+
 def bag2(plugin: StoragePlugin) -> Callable[[Path], Path]:
     def write(folder: Path) -> Path:
         store, path = get_typestore(Stores.ROS2_HUMBLE), folder / "bag2"

@@ -21,6 +21,7 @@ from kinestream.producers.recordings.mcap_file import mcap_messages
 from kinestream.producers.recordings.ros import JOINT_STATE, TEXT, Decoder, Message, is_command, wanted
 from kinestream.producers.spool import promised
 from kinestream.schemas.errors import LayoutError, RecordingError
+from tests.plugins.recording_files import interleaved
 
 REAL = "robocodec-real-schemas/robocodec_test_{}.mcap"
 #: recording, and its model where only a person can say it
@@ -230,3 +231,20 @@ def test_the_node_hears_every_topic_and_answers(monkeypatch: pytest.MonkeyPatch,
     assert (kept.frames, kept.ended, said[0]) == (1, True, said[1])
     assert "nothing was heard on /cmd" in said[0]
     assert "1 frames, SUCCESS" in said[-1]
+
+
+@pytest.mark.parametrize("beside", [(), ("/joint_states:finger",)])
+def test_one_of_several_sets_of_joints_on_a_topic_is_bridged_as_it_is_read(tmp_path: Path, beside: tuple[str, ...]):
+    path = interleaved(tmp_path / "a.mcap", [[f"panda_joint{k}" for k in range(1, 8)], ["finger"]])
+    (read,) = open_recording(path, choices=Choices(topic="/joint_states:panda_joint1"))
+    bridge, decode = JointStateBridge("/joint_states:panda_joint1", beside), Decoder()
+    assert bridge.heard == ("/joint_states",)
+    heard = messages(path)
+    for one in heard:
+        bridge.learn(one.topic, decode(one))
+    frames = [bridge.take(one.topic, decode(one), one.log_ns) for one in heard]
+    frames = [frame for frame in frames if frame is not None]
+    assert np.array_equal(np.stack([frame.position for frame in frames]), read.position)
+    if beside:
+        fingers = np.stack([frame.channels["joint_states_finger"] for frame in frames])
+        assert np.array_equal(fingers, read.further["joint_states_finger"], equal_nan=True)

@@ -12,7 +12,18 @@ from kinestream.producers.recordings.identify import provisional_id
 from kinestream.schemas.catalogue import FRAMES_BULK, topic_name
 from kinestream.schemas.errors import RecordingError, UndecidedError
 from kinestream.schemas.settings import Settings
-from tests.plugins.recording_files import FORMATS, FRAMES, JOINTS, START_NS, amc, bvh, joint_state, mcap, values
+from tests.plugins.recording_files import (
+    FORMATS,
+    FRAMES,
+    JOINTS,
+    START_NS,
+    amc,
+    bvh,
+    interleaved,
+    joint_state,
+    mcap,
+    values,
+)
 from tests.plugins.topics import read_episodes
 
 ROS = ("mcap", "rosbag2-mcap", "rosbag2-db3", "rosbag1")
@@ -322,25 +333,6 @@ def test_bare_names_of_joints_are_positions_where_a_person_says_so(tmp_path):
     (tmp_path / "x.csv").write_text("t,a [deg],b [deg]\n0,90,180\n0.1,0,0\n")
     (episode,) = open_recording(tmp_path / "x.csv", choices=Choices(joints=("b", "a")))
     assert np.allclose(episode.position[0], [np.pi, np.pi / 2])
-
-
-def interleaved(path, sets):
-    """One topic on which several nodes publish, each its own joints."""
-    store = get_typestore(Stores.ROS2_HUMBLE)
-    definition = store.generate_msgdef("sensor_msgs/msg/JointState", ros_version=2)[0].encode()
-    with path.open("wb") as file:
-        writer = McapWriter(file)
-        writer.start()
-        schema = writer.register_schema("sensor_msgs/msg/JointState", "ros2msg", definition)
-        channel = writer.register_channel("/joint_states", "cdr", schema)
-        for k in range(FRAMES):
-            for j, names in enumerate(sets):
-                at = START_NS + k * 20_000_000 + j
-                message = joint_state(store, names, [0.1 * k + i for i in range(len(names))], at)
-                raw = bytes(store.serialize_cdr(message, "sensor_msgs/msg/JointState"))
-                writer.add_message(channel, at, raw, at)
-        writer.finish()
-    return path
 
 
 def test_joints_that_several_nodes_publish_on_one_topic_are_told_apart(tmp_path):
