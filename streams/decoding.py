@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, Final
+from typing import Any, Final, TypeGuard
 
 import numpy as np
 from aiokafka.partitioner import murmur2
@@ -32,6 +32,8 @@ class _Alike:
     size: int
     places: list[int]
     records: list[Any]
+    #: what their robot said between them
+    statuses: list[LogRecord]
 
 
 class Decoder:
@@ -42,6 +44,8 @@ class Decoder:
         self._partitions = partitions
         self._placed: dict[bytes, int] = {}
         self._apart: dict[bytes, int] = {}
+        #: what the newest status of each key says
+        self._said: dict[bytes, tuple[str, ...]] = {}
 
     def asks(self, records: Iterable[Any]) -> bool:
         """Whether decoding these may wait for the registry."""
@@ -51,8 +55,8 @@ class Decoder:
     def decode(self, partition: int, records: Sequence[Any]) -> list[LogRecord | DeadLetter]:
         """In log order; ``records`` as the transport hands them: librdkafka's messages.
 
-        Chunks of an episode that follow each other, with nothing else of their key between them, come as one
-        :class:`LogRun` at the place of the first.
+        Chunks of an episode that follow each other, with nothing else of their key between them but a RobotStatus that
+        repeats the one before it, come as one :class:`LogRun` at the place of the first.
         """
         found: list[LogRecord | DeadLetter | None] = [None] * len(records)
         alike: dict[bytes, _Alike] = {}
@@ -60,30 +64,47 @@ class Decoder:
             key, raw = record.key() or b"", record.value() or b""
             head = raw[:HEAD]
             group = alike.get(key)
-            if group is not None:
-                if group.size == len(raw) and group.head == head:
-                    group.places.append(i)
-                    group.records.append(record)
-                    continue
-                self._read(partition, alike.pop(key), found)
-            if self.codec.may_join(head):
-                alike[key] = _Alike(head, len(raw), [i], [record])
+            if group is not None and group.size == len(raw) and group.head == head:
+                group.places.append(i)
+                group.records.append(record)
+            elif self.codec.may_join(head):
+                if group is not None:
+                    self._read(partition, group, found)
+                alike[key] = _Alike(head, len(raw), [i], [record], [])
             else:
-                found[i] = self._one(partition, record)
+                one = found[i] = self._one(partition, record)
+                if not self._repeats(one):
+                    alike.pop(key, None)
+                    if group is not None:
+                        self._read(partition, group, found)
+                elif group is not None:
+                    group.statuses.append(one)
         for group in alike.values():
             self._read(partition, group, found)
         return [record for record in found if record is not None]
 
     def _read(self, partition: int, group: _Alike, found: list[LogRecord | DeadLetter | None]) -> None:
         """Put records that are alike into their places: as a run at the first, or each by itself."""
-        if (run := self._run(partition, group.records)) is not None:
+        if (run := self._run(partition, group)) is not None:
             found[group.places[0]] = run
         else:
             for i, record in zip(group.places, group.records, strict=True):
                 found[i] = self._one(partition, record)
 
-    def _run(self, partition: int, records: list[Any]) -> LogRun | None:
-        first = records[0]
+    def _repeats(self, one: LogRecord | DeadLetter) -> TypeGuard[LogRecord]:
+        """Whether it is a RobotStatus that says what the one before it of its key said."""
+        if not isinstance(one, LogRecord) or one.record != "RobotStatus":
+            return False
+        said = (one.value["boot_id"], one.value["recording"], *one.value["unsent_episodes"])
+        before = self._said.get(one.key)
+        if before is None and len(self._said) > _KEYS:
+            self._said.clear()
+        self._said[one.key] = said
+        return said == before
+
+    def _run(self, partition: int, group: _Alike) -> LogRun | None:
+        records = group.records
+        first, last = records[0], records[-1].offset()
         key, raw = first.key() or b"", first.value()
         if len(records) == 1 or len(raw) > MAX_MESSAGE_BYTES or self._place(key) != partition or self._is_apart(key):
             return None
@@ -100,6 +121,7 @@ class Decoder:
             int.from_bytes(raw[1:5], "big"),
             offsets=np.array([record.offset() for record in records], np.int64),
             times_ms=np.array([record.timestamp()[1] for record in records], np.int64),
+            statuses=[status for status in group.statuses if status.offset < last],
             split=partial(self._split, partition, key, records),
         )
 

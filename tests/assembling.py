@@ -159,7 +159,7 @@ class Log:
             if record != "FrameChunk":
                 episode_id = value.get("episode_id", "")
                 self.keys.setdefault(episode_id, value.get("robot_id", "r1").encode())
-            key = self.keys.get(episode_id, b"r1")
+            key = value["robot_id"].encode() if record == "RobotStatus" else self.keys.get(episode_id, b"r1")
             self.records.append(LogRecord(offset, self.now_ms, key, raw, record, decoded.value, decoded.schema_id))
         return self.records[first:]
 

@@ -160,7 +160,10 @@ def chunk_from_record(value: Mapping[str, Any]) -> FrameChunk:
 def _general_decoder(writer: Schema, reader: Schema) -> Callable[[bytes], Any]:
     """By fastavro, behind a walk over the message: fastavro trusts every count and nesting a message claims."""
     walk = skipper(writer, {})
-    parsed_writer, parsed_reader = fastavro.parse_schema(writer), fastavro.parse_schema(reader)
+    # Of the reader's own schema nothing need be resolved: half the price.
+    own = _canonical(writer) == _canonical(reader)
+    parsed_reader = fastavro.parse_schema(reader)
+    parsed_writer = parsed_reader if own else fastavro.parse_schema(writer)
 
     def decode(message: bytes) -> Any:
         try:

@@ -81,6 +81,8 @@ class Episode:
         #: first offset of a word of the robot that no frame repeats and no journal row holds yet; -1 = none
         self.heard_pending = -1
         self.heard_since_ms = 0
+        #: offset of the last chunk of a run: words before it need no journal row, as frames came soon after them
+        self.run_offset = -1
         #: broker time of the robot's newest word, whatever it was about
         self.heard_ms = start.broker_ms
         #: whether the robot's newest status names it; since when it does not (-1: named, or no status yet)
@@ -228,7 +230,7 @@ class Episode:
         if not self.waits:
             return
         self.heard_ms = max(self.heard_ms, broker_ms)
-        if self.heard_pending < 0:
+        if self.heard_pending < 0 and offset > self.run_offset:
             self.heard_pending, self.heard_since_ms = offset, broker_ms
 
     def name(self, named: bool, offset: int, broker_ms: int) -> None:
@@ -250,6 +252,13 @@ class Episode:
         """A process that bears the robot's name lives."""
         if self._concerns(offset) and self.rivals.status(boot_id == self.start.value["boot_id"], offset):
             self.hold(offset)
+
+    def knows(self, boot_id: str, named: bool, offset: int) -> bool:
+        """Whether a RobotStatus of this boot that names it, or does not, changes nothing but when it was heard."""
+        if not self._concerns(offset):
+            return True
+        told = named == self.named and (named or self.unnamed_ms >= 0)
+        return told and boot_id == self.start.value["boot_id"] and self.rivals.spoke < 0
 
     def hear_start(self, later: Word) -> None:
         """Its robot began another live episode."""

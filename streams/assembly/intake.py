@@ -163,14 +163,17 @@ class Intake:
         self._flight.hear(episode.robot_id, run, but=episode)
         episode.add_run(run)
         # Read again, these frames come before any silence could end: earlier words need no journal row.
-        episode.heard_pending = -1
+        episode.heard_pending, episode.run_offset = -1, run.last_offset
         self.counts["chunks"] += len(run.offsets)
         self.counts["frames"] += len(run.value)
         self.touched[episode.id] = episode
         return True
 
     def _is_plain(self, episode: Episode, run: LogRun) -> bool:
-        """It is being recorded, these are its next frames, no limit and no deadline of its robot falls among them."""
+        """It is being recorded, these are its next frames, and nothing that counts falls among them.
+
+        Neither a limit, nor a deadline of its robot, nor a status that tells one of its robot's episodes anything.
+        """
         limits, frames = self._limits, episode.unique + len(run.value)
         return (
             episode.phase == OPEN
@@ -183,7 +186,17 @@ class Intake:
                 one.wake_ms > run.last_ms or closing(one, limits)[0] > run.last_ms
                 for one in self._flight.of(episode.robot_id)
             )
+            and all(self._is_known(status, episode.robot_id) for status in run.statuses)
             and not misfit(episode, run.value)
+        )
+
+    def _is_known(self, record: LogRecord, robot_id: str) -> bool:
+        """Whether a RobotStatus has nothing new for this robot's episodes: then it is the same behind their frames."""
+        status = record.value
+        named = {status["recording"], *status["unsent_episodes"]}
+        return status["robot_id"] == robot_id and all(
+            episode.knows(status["boot_id"], episode.id in named, record.offset)
+            for episode in self._flight.of(robot_id)
         )
 
     def _add_frames(self, episode: Episode, record: LogRecord, chunk: FrameChunk) -> None:

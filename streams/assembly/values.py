@@ -66,7 +66,7 @@ class LogRecord:
 
 @dataclass(slots=True, eq=False)
 class LogRun(LogRecord):
-    """Chunks of one episode as one record, at the place of the first: between them its robot has said nothing else.
+    """Chunks of one episode as one record, at the place of the first: between them its robot has said nothing new.
 
     ``value`` is a ChunkRun. What each chunk was alone, ``parts`` tells; only an episode for which nothing but frames
     depends on it takes all at once.
@@ -75,6 +75,8 @@ class LogRun(LogRecord):
     #: of each chunk, int64
     offsets: Int64 = field(default_factory=lambda: np.empty(0, np.int64))
     times_ms: Int64 = field(default_factory=lambda: np.empty(0, np.int64))
+    #: each RobotStatus between the chunks, which is a record of its own as well
+    statuses: Sequence[LogRecord] = ()
     #: reads each chunk by itself
     split: Callable[[], list[LogRecord | DeadLetter]] = list
     _parts: list[LogRecord | DeadLetter] | None = None

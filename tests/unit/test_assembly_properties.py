@@ -87,9 +87,10 @@ def sent(take, random, size):
             records.append(take.chunk(first, first + n, position=other))
     if take.frames:
         records.insert(random.randint(0, len(records)), take.mark(random.randrange(take.frames)))
-    for _ in range(2):
+    for again in (1, 1, 4, 4):
         said = random.choice([{"recording": take.id}, {"unsent": [take.id]}, {}])
-        records.insert(random.randint(0, len(records)), take.status(**said))
+        for _ in range(again):  # those that repeat the one before them end no run
+            records.insert(random.randint(0, len(records)), take.status(**said))
     fate = random.choice(["sent"] * 6 + ["lost", "late", "early", "wrong"])
     end = take.end(content_hash="f" * 32) if fate == "wrong" else take.end()
     if fate == "late":

@@ -87,6 +87,30 @@ def test_words_before_a_run_and_another_take_of_the_robot():
     assert state(read(joined(log.records))) == state(read(log.records))
 
 
+@pytest.mark.parametrize("said", [{"recording": "it"}, {"unsent": "it"}, {}, {"boot": "boot-2", "recording": "it"}])
+@pytest.mark.parametrize("known", [False, True])
+def test_statuses_within_a_run(said, known):
+    """``known``: the episode heard the same before; else the run is no use, though its statuses are alike."""
+    before, take, log = Take(50, no=1), Take(400, no=2), Log()
+    of_take = {name: take.id if value == "it" else value for name, value in said.items()}
+    if "unsent" in of_take:
+        of_take["unsent"] = [take.id]
+    status = take.status(**of_take)
+    if not known:
+        log.append(status, after_ms=1)
+    log.append(before.start(), take.start(), take.chunk(0, 80))
+    if known:
+        log.append(status, after_ms=1)
+    for chunk in take.chunks(40)[2:9]:
+        log.append(chunk, status, after_ms=100)
+    joint = joined(log.records)
+    assert [len(one.statuses) for one in joint if isinstance(one, LogRun)] == [6]
+    one, other = state(read(joint)), state(read(log.records))
+    if known and "boot" not in said:  # nothing waits for a journal row that one by one does not
+        assert [fields["heard_pending"] for fields, _, _ in one[0].values()][1] == log.records[-1].offset
+    assert one == other
+
+
 def test_a_run_that_must_be_taken_apart_gives_its_records_their_places():
     """The end came first: between the chunks another robot speaks, whose place must stay."""
     take, other, log = Take(40, robot="a"), Take(40, robot="b", no=2), Log()

@@ -41,6 +41,30 @@ def test_a_word_of_the_robot_ends_its_run():
     assert told(a_decoder().decode(0, [Message(one) for one in log.records])) == [0, (1, 3), 4, (5, 2), 7]
 
 
+def test_a_status_that_repeats_the_one_before_it_ends_no_run():
+    take, log = Take(), Log()
+    recording, unsent, reboot = take.status(recording=take.id), take.status(unsent=[take.id]), take.status(boot="2")
+    log.append(take.start(), recording, *take.chunks(10)[:2], recording, *take.chunks(10)[2:4], recording)
+    log.append(unsent, *take.chunks(10)[4:6], unsent, *take.chunks(10)[6:7], reboot, *take.chunks(10)[7:8])
+    found = a_decoder().decode(0, [Message(one) for one in log.records])
+    assert told(found) == [0, 1, (2, 4), 4, 7, 8, (9, 3), 11, 13, 14]
+    assert [[status.offset for status in one.statuses] for one in found if isinstance(one, LogRun)] == [[4], [11]]
+
+
+def test_a_robots_statuses_do_not_speak_for_another():
+    one, two, log = Take(robot="a"), Take(robot="b"), Log()
+    log.append(
+        one.start(),
+        two.start(),
+        one.status(recording="x"),
+        *two.chunks(10)[:1],
+        two.status(recording="x"),
+        *two.chunks(10)[1:3],
+    )
+    log.append(*one.chunks(10)[:1], one.status(recording="y"), *one.chunks(10)[1:2])
+    assert told(a_decoder().decode(0, [Message(one) for one in log.records])) == [0, 1, 2, 3, 4, (5, 2), 7, 8, 9]
+
+
 def test_a_gap_in_the_numbers_and_a_shorter_chunk_are_read_by_themselves():
     take, log = Take(), Log()
     log.append(*take.chunks(10)[:2], take.chunk(30, 40), take.chunk(40, 45), take.chunk(45, 55))
