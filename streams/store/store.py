@@ -60,6 +60,8 @@ class Store:
         )
         #: for the table of ``frame_blocks`` that is being built or sent
         self.scratch = Scratch()
+        #: tables that have taken rows, so have every column we write
+        self._fitting: set[str] = set()
 
     def insert(self, table: str, rows: pa.Table) -> None:
         """Durable when it returns.
@@ -89,7 +91,10 @@ class Store:
         pieces = _as_it_lies(rows) if rows.nbytes > _COPIED else [_copied(rows)]
         # A list with its length known is sent piece by piece, and can be sent again.
         length = {"Content-Length": str(sum(len(piece) for piece in pieces))}
-        self._client.raw_insert(table, rows.schema.names, pieces, fmt="Arrow", transport_settings=length)
+        # Arrow names its columns: of a table known to have them all the URL need not name them again.
+        names = None if table in self._fitting else rows.schema.names
+        self._client.raw_insert(table, names, pieces, fmt="Arrow", transport_settings=length)
+        self._fitting.add(table)
 
     def query(self, sql: str, parameters: Mapping[str, Any]) -> list[dict[str, Any]]:
         """Rows as dicts; String columns as bytes, arrays of numbers as lists."""
