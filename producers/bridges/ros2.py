@@ -87,12 +87,18 @@ class TakeRecorder:
 
 
 def main(arguments: list[str] | None = None) -> None:
-    """Run the node until it is interrupted."""
-    import rclpy
-    from rclpy.executors import ExternalShutdownException
-    from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy
-    from sensor_msgs.msg import JointState
-    from std_msgs.msg import String
+    """Run the node until it is interrupted; exits with a sentence where there is no ROS 2."""
+    try:
+        import rclpy
+        from rclpy.executors import ExternalShutdownException
+        from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy
+        from sensor_msgs.msg import JointState
+        from std_msgs.msg import String
+    except ImportError as missing:
+        raise SystemExit(
+            f"error: {missing}: rclpy comes with ROS 2, not from a package index; run this where `source"
+            " /opt/ros/jazzy/setup.bash` has set ROS 2 up, with kinestream installed into that Python (docs/ros2.md)"
+        ) from missing
 
     rclpy.init(args=arguments)
     node = rclpy.create_node("kinestream")
