@@ -73,6 +73,7 @@ class Listener:
             raise BrokerError(
                 f"no record of robot {self._robot_id!r} {when} on {', '.join(self._counts)} at {self._bootstrap}:"
                 " is it sending, and is KINESTREAM_TENANT its tenant?"
+                f"{'' if since else ' --since 10m reads what came before'}"
             )
         return [_captured(number, message) for number, message in enumerate(_in_order(found), 1)]
 

@@ -84,7 +84,9 @@ def _reader_of(path: Path) -> tuple[str, _Reader]:
 
 def _why(path: Path, suffix: str) -> str:
     if path.is_dir():
-        return "there is neither meta/info.json nor metadata.yaml in it"
+        return f"there is neither meta/info.json nor metadata.yaml in it{_files_in(path)}"
+    if suffix == ".asf":
+        return "a skeleton has no frames: give the .amc beside it"
     if suffix == ".db3":
         return "give the folder of the rosbag2, in which metadata.yaml says what it holds"
     return (
@@ -92,6 +94,17 @@ def _why(path: Path, suffix: str) -> str:
         if suffix == ".parquet"
         else f"files {suffix or 'without ending'} are not known"
     )
+
+
+def _files_in(folder: Path) -> str:
+    """The recordings in a folder that is none itself, in words; empty where there are none."""
+    try:
+        names = sorted(file.name for file in folder.iterdir() if file.suffix.lower() in _READERS)
+    except OSError as problem:
+        return f" that could be seen ({problem.strerror})"
+    if not names:
+        return ""
+    return f"; it holds {names[0]}{f' and {len(names) - 1} more' if len(names) > 1 else ''}: give its files"
 
 
 def _data_set_of(path: Path) -> Path | None:

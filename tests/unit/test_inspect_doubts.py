@@ -57,6 +57,16 @@ def test_bare_columns_are_shown_as_the_joints_they_are_named_as_and_each_way_to_
     )
 
 
+def test_a_folder_of_recordings_is_told_to_be_given_by_its_files(tmp_path):
+    assert "neither meta/info.json nor metadata.yaml in it; readable" in run("inspect", tmp_path)[2]
+    for name in ("b.csv", "a.csv"):
+        (tmp_path / name).write_text("t_s,q0_rad\n0,1\n")
+    (tmp_path / "01.asf").write_text(":version 1.10\n")
+    code, _, err = run("inspect", tmp_path)
+    assert (code, "it holds a.csv and 1 more: give its files" in err) == (2, True)
+    assert "give the .amc beside it" in run("inspect", tmp_path / "01.asf")[2]
+
+
 def test_bare_columns_nobody_knows_are_left_to_fill_in(tmp_path):
     (path := tmp_path / "a.csv").write_text("t_s,foo,bar\n0,1,2\n0.1,2,3\n")
     found, _ = looked(path)
