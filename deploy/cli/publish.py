@@ -30,7 +30,7 @@ TopicOption = Annotated[str, typer.Option(help="Topic of the joint states, where
 CalibrationOption = Annotated[
     Path | None, typer.Option(help="YAML that maps the robot's own units to radians (docs/formats.md).")
 ]
-SplitOption = Annotated[float, typer.Option(help="A gap of so many seconds in a bag begins another episode.")]
+SplitOption = Annotated[float, typer.Option(help="A gap of so many seconds begins another episode: bags, CSV, npz.")]
 
 
 def register(app: typer.Typer) -> None:

@@ -21,7 +21,7 @@ from kinestream.producers.recordings.csv_header import (
 )
 from kinestream.producers.recordings.csv_table import SHOWN, Table, missing, read_table
 from kinestream.producers.recordings.identify import named_somewhere
-from kinestream.producers.recordings.take import UNDECLARED, Choices, Clock, Hint, Signal, Take
+from kinestream.producers.recordings.take import UNDECLARED, Choices, Clock, Hint, Signal, Take, parted_takes
 from kinestream.schemas.errors import RecordingError, UndecidedError
 from kinestream.schemas.models import find_model
 
@@ -35,20 +35,20 @@ _UNIT_NORM: Final = 1e-3
 
 
 class CsvFile:
-    """A CSV file as a :class:`Source` of one episode."""
+    """A CSV file as a :class:`Source` of one episode, or of its parts."""
 
     def __init__(self, path: Path, choices: Choices) -> None:
         self.name, self.hint, self._path, self._choices = path.name, Hint(), path, choices
         header, self._table, self._left_out = read_table(path)
         self._header = header
         self.format = "CSV" if header else "CSV without a header"
-        self._taken = self._headed() if header else self._headless()
-        self.declared = self.present = (0,)
+        self._takes = parted_takes(self._headed() if header else self._headless(), choices.split_s)
+        self.declared = self.present = tuple(range(len(self._takes)))
         self.frames = len(self._table)
 
     def takes(self) -> Iterator[Take]:
-        """The one episode."""
-        yield self._taken
+        """The one episode, or its parts between the gaps a person named."""
+        yield from self._takes
 
     def _headed(self) -> Take:
         columns = columns_of(self._path, self._header, self._table)

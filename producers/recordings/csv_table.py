@@ -65,13 +65,15 @@ def read_table(path: Path) -> tuple[tuple[str, ...], Table, tuple[str, ...]]:
 
 
 def missing(names: Sequence[str], table: Table) -> tuple[str, ...]:
-    """How many values there are not, as an oddity; empty where all are there."""
-    counts = np.isnan(table).sum(axis=0)
-    where = [f"{name}: {many}" for name, many in zip(names, counts.tolist(), strict=True) if many]
-    if not where:
-        return ()
-    more = f" and {len(where) - SHOWN} columns more" if len(where) > SHOWN else ""
-    return (f"{counts.sum()} cells are empty or nan ({', '.join(where[:SHOWN])}{more}): NaN there",)
+    """How many values there are not, or are infinite, as oddities; empty where all are numbers."""
+    kinds = ((np.isnan(table), "are empty or nan", ": NaN there"), (np.isinf(table), "are infinite", ""))
+    told = []
+    for found, what, so in kinds:
+        counts = found.sum(axis=0)
+        where = [f"{name}: {many}" for name, many in zip(names, counts.tolist(), strict=True) if many]
+        more = f" and {len(where) - SHOWN} columns more" if len(where) > SHOWN else ""
+        told += [f"{counts.sum()} cells {what} ({', '.join(where[:SHOWN])}{more}){so}"] if where else []
+    return tuple(told)
 
 
 def _rows(path: Path) -> list[tuple[int, list[str]]]:

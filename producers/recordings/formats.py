@@ -37,6 +37,7 @@ _READERS: Final[dict[str, tuple[str, _Reader]]] = {
     ".bvh": ("BVH", Mocap),
     ".amc": ("AMC", Mocap),
 }
+_ROS: Final = ("MCAP", "rosbag2", "ROS 1 bag")
 #: Bytes of a text that show whether it is an AMP motion.
 _HEAD: Final = 4096
 
@@ -63,8 +64,20 @@ def open_source(path: Path, choices: Choices) -> Source:
             f"{path} is an empty file (0 bytes): nothing was written to it, or its copy failed; copy it anew"
         )
     what, reader = _reader_of(path)
+    _check_options(path, what, choices)
     with read_or_refused(path, what):
         return reader(path, choices)
+
+
+def _check_options(path: Path, what: str, choices: Choices) -> None:
+    """Raises :class:`RecordingError` for an option that this format would not heed."""
+    if choices.split_s and what not in (*_ROS, "CSV", "npz"):
+        raise RecordingError(
+            f"{path}: --split parts bags, CSV and npz at their gaps; a recording of the kind {what} says itself where"
+            " episodes begin: leave it out"
+        )
+    if choices.topic and what not in _ROS:
+        raise RecordingError(f"{path}: --topic chooses among the topics of a bag, and {what} has none: leave it out")
 
 
 def _reader_of(path: Path) -> tuple[str, _Reader]:

@@ -11,7 +11,17 @@ import numpy as np
 
 from kinestream.producers.recordings.clocks import counted_clock, unequal
 from kinestream.producers.recordings.normalise import quaternion_xyzw
-from kinestream.producers.recordings.take import RADIANS, UNDECLARED, Choices, Clock, Hint, Role, Signal, Take
+from kinestream.producers.recordings.take import (
+    RADIANS,
+    UNDECLARED,
+    Choices,
+    Clock,
+    Hint,
+    Role,
+    Signal,
+    Take,
+    parted_takes,
+)
 from kinestream.schemas.errors import RecordingError
 
 #: The G1's 29 joints as Isaac Lab numbers them: by their depth from the pelvis, not along each limb.
@@ -49,12 +59,13 @@ class Npz:
         if len(lengths) != 1 or 0 in lengths:
             raise RecordingError(f"{path}: {unequal(held)}")
         self.format = "npz of kinestream" if "t_ns" in arrays else "npz of BeyondMimic"
-        self.declared = self.present = (0,)
+        self._takes = parted_takes(self._taken, choices.split_s)
+        self.declared = self.present = tuple(range(len(self._takes)))
         self.frames = lengths.pop()
 
     def takes(self) -> Iterator[Take]:
-        """The one episode."""
-        yield self._taken
+        """The one episode, or its parts between the gaps a person named."""
+        yield from self._takes
 
     def _motion(self, arrays: dict[str, Any]) -> Take:
         if "joint_pos" not in arrays or arrays["joint_pos"].ndim != _TABLE:

@@ -71,6 +71,10 @@ def parted(t_ns: Int64) -> list[str]:
     if not far.any():
         return []
     shortest = int(steps[far].min()) / 1e9
-    return [
-        f"{int(far.sum())} gaps of {shortest:.1f} s or more: --split {shortest / 2:.1g} makes an episode of each part"
-    ]
+    split = f"of a bag, CSV or npz --split {_round(shortest / 2):g} makes an episode of each part"
+    return [f"{int(far.sum())} gaps of {shortest:.1f} s or more: {split}"]
+
+
+def _round(value: float) -> float:
+    """To one digit that counts."""
+    return float(f"{value:.1g}")

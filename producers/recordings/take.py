@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from itertools import pairwise
 from typing import Final, Literal, Protocol, runtime_checkable
 
 import numpy as np
@@ -70,6 +71,26 @@ class Take:
     oddities: tuple[str, ...] = ()
     #: what the source holds and this does not
     left_out: tuple[str, ...] = ()
+
+
+def parted_takes(take: Take, split_s: float) -> tuple[Take, ...]:
+    """A take, cut where two stamps lie more than ``split_s`` apart; 0 = whole."""
+    steps = np.diff(take.clocks[0].t_ns)
+    cuts: list[int] = (np.flatnonzero(steps > split_s * 1e9) + 1).tolist() if split_s else []
+    if not cuts:
+        return (take,)
+    told = f"a gap of more than {split_s:g} s begins another episode"
+    bounds = [0, *cuts, len(take.clocks[0].t_ns)]
+    return tuple(
+        replace(
+            take,
+            source=f"{take.source}#{number}",
+            signals=tuple(replace(signal, values=signal.values[first:end]) for signal in take.signals),
+            clocks=tuple(replace(clock, t_ns=clock.t_ns[first:end]) for clock in take.clocks),
+            conversions=(told, *take.conversions),
+        )
+        for number, (first, end) in enumerate(pairwise(bounds))
+    )
 
 
 @dataclass(frozen=True, slots=True)

@@ -211,3 +211,29 @@ def test_columns_that_say_what_they_are_of_a_joint_in_other_words(tmp_path, head
 def test_python_objects_nobody_needs_are_left_out_of_an_npz(tmp_path):
     np.savez(path := tmp_path / "a.npz", fps=50, joint_pos=np.zeros((5, 2), "f4"), notes=np.array(["a", None], object))
     assert read(path).left_out == ("notes (Python objects)",)
+
+
+def test_a_gap_parts_a_csv_where_a_person_says_so(tmp_path):
+    t = [0.0, 0.1, 0.2, 100.0, 100.1]
+    path = written(tmp_path / "a.csv", "t_s,q0 [rad]", t, [1, 2, 3, 4, 5])
+    (whole,) = open_recording(path)
+    assert len(whole) == 5
+    parts = list(open_recording(path, choices=Choices(split_s=50)))
+    assert [one.position.ravel().tolist() for one in parts] == [[1, 2, 3], [4, 5]]
+    assert [one.source for one in parts] == ["a.csv#0", "a.csv#1"]
+    assert "a gap of more than 50 s begins another episode" in parts[0].conversions
+    _, found, _ = looked(path)
+    assert (
+        "1 gaps of 99.8 s or more: of a bag, CSV or npz --split 50 makes an episode of each part" in found["oddities"]
+    )
+
+
+@pytest.mark.parametrize("options", [{"split_s": 2.0}, {"topic": "/joint_states"}])
+def test_an_option_a_format_would_not_heed_is_refused(data_set, options):
+    with pytest.raises(RecordingError, match="leave it out"):
+        read(data_set, **options)
+
+
+def test_infinite_values_are_told(tmp_path):
+    (path := tmp_path / "a.csv").write_text("t_s,q0 [rad]\n0,inf\n0.1,1\n0.2,-inf\n")
+    assert "2 cells are infinite (q0 [rad]: 2)" in read(path).oddities
