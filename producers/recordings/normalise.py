@@ -97,6 +97,8 @@ class Normaliser:
     def _named(self, signal: Signal) -> Signal:
         """With the names a person gives for columns that have none."""
         chosen, width = self._choices.joints, signal.values.shape[1]
+        if signal.elements and chosen and chosen != ("model",) and set(chosen) != set(signal.elements):
+            self._odd.append(f"{signal.name} names its columns itself: --joints changes nothing there")
         if signal.elements or not chosen or signal.unit not in (UNDECLARED, *RADIANS.values(), *DEGREES.values()):
             return signal
         if chosen == ("model",):

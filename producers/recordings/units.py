@@ -61,9 +61,10 @@ def settle(where: object, signal: Signal, beside: Beside) -> Settled:
     """Joint values in rad and m; raises :class:`UndecidedError` where they could be two things."""
     if signal.unit == DEGREES.get(signal.role, "none"):
         turned = _turned(signal, range(signal.values.shape[1]))
-        return Settled(replace(turned, hand_unit=turned.hand_unit or "rad"), (_degrees(signal, ""),))
+        turned = replace(turned, hand_unit=turned.hand_unit or "rad")
+        return Settled(turned, (_degrees(signal, ""),), _unheeded(signal, beside.said, "deg"))
     if signal.unit != UNDECLARED:
-        return Settled(signal)
+        return Settled(signal, (), _unheeded(signal, beside.said, "rad"))
     if beside.said == OWN:
         return Settled(signal, (f"{signal.name}: kept in the robot's own unit, as --unit own says",))
     if signal.role == "effort":
@@ -77,6 +78,14 @@ def settle(where: object, signal: Signal, beside: Beside) -> Settled:
     if unit:
         return _in_unit(signal, unit, why, beside.model)
     return _undeclared(where, signal, beside)
+
+
+def _unheeded(signal: Signal, said: str, declared: str) -> tuple[str, ...]:
+    """That a person said another unit of a signal than it declares, which changes nothing: as an oddity."""
+    if said in ("", declared) or signal.role not in DEGREES:
+        return ()
+    what = f"--unit {said} is of what nobody declares, and changes nothing here"
+    return (f"{signal.name} is declared in {signal.unit}: {what}",)
 
 
 def _undeclared(where: object, signal: Signal, beside: Beside) -> Settled:

@@ -237,3 +237,13 @@ def test_an_option_a_format_would_not_heed_is_refused(data_set, options):
 def test_infinite_values_are_told(tmp_path):
     (path := tmp_path / "a.csv").write_text("t_s,q0 [rad]\n0,inf\n0.1,1\n0.2,-inf\n")
     assert "2 cells are infinite (q0 [rad]: 2)" in read(path).oddities
+
+
+def test_what_a_person_says_against_what_is_declared_changes_nothing_and_is_told(tmp_path):
+    path = written(tmp_path / "a.csv", "t_s,a.pos [rad],b.pos [rad]", [0.0, 0.1], [1, 2], [3, 4])
+    episode = read(path, unit="deg", joints=("x", "y"))
+    assert (episode.joints, episode.position.tolist()) == (("a", "b"), [[1, 3], [2, 4]])
+    told = " ".join(episode.oddities)
+    assert "joint_position is declared in rad: --unit deg is of what nobody declares, and changes nothing here" in told
+    assert "joint_position names its columns itself: --joints changes nothing there" in told
+    assert not read(path, unit="rad", joints=("a", "b")).oddities
