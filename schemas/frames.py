@@ -48,8 +48,8 @@ class FrameChunk:
 class ChunkRun:
     """Chunks of ``size`` frames each, of one episode, each following the one before: frames from ``first_seq`` on.
 
-    ``t_ns``: int64 (n,), canonical stamps; ``channels``: of each chunk, one behind the other, the values as a
-    :class:`FrameChunk` has them.
+    ``t_ns``: int64 (n,), canonical stamps; ``channels``: uint8 (chunks, bytes), in each row the values of a chunk as
+    little-endian float32, (size, width) row-major.
     """
 
     episode_id: str
@@ -57,7 +57,7 @@ class ChunkRun:
     first_seq: int
     size: int
     t_ns: Int64
-    channels: dict[str, list[Float32]]
+    channels: dict[str, NDArray[np.uint8]]
 
     def __len__(self) -> int:
         return len(self.t_ns)
@@ -65,16 +65,23 @@ class ChunkRun:
     @property
     def sizes(self) -> dict[str, int]:
         """Values of each channel."""
-        return {name: sum(values.size for values in chunks) for name, chunks in self.channels.items()}
+        return {name: values.size // 4 for name, values in self.channels.items()}
 
-    def put(self, name: str, width: int, first: int, into: Float32) -> None:
-        """Copy the values of a channel into ``into``, float32 (k, width): of the frames from ``first`` (0 = the run's
-        own first) on.
+    def put(self, name: str, first: int, into: Float32) -> None:
+        """Copy a channel's values of the frames from ``first`` (0 = the run's own first) on.
+
+        ``into``: float32 (k, width), contiguous.
         """
-        begin, end = first * width, (first + len(into)) * width
-        each = self.size * width
-        low, high = begin // each, -(-end // each)
-        values = self.channels[name][low:high]
-        values[-1] = values[-1][: end - (high - 1) * each]
-        values[0] = values[0][begin - low * each :]
-        np.concatenate(values, out=into.reshape(-1))
+        values, flat, size = self.channels[name], into.view(np.uint8).reshape(-1), self.size
+        frame = values.shape[1] // size
+        chunk, at = divmod(first, size)
+        done = 0
+        if at:  # the rest of a chunk that was begun
+            done = min((size - at) * frame, len(flat))
+            flat[:done] = values[chunk, at * frame : at * frame + done]
+            chunk += 1
+        whole = (len(flat) - done) // values.shape[1]
+        end = done + whole * values.shape[1]
+        flat[done:end].reshape(-1, values.shape[1])[...] = values[chunk : chunk + whole]
+        if end < len(flat):
+            flat[end:] = values[chunk + whole, : len(flat) - end]

@@ -26,7 +26,6 @@ ID_SIZE: Final = 72
 _LONG: Final = 9
 _TEXT: Final = slice(6, 42)
 _LAYOUT: Final = slice(42, HEAD)
-_F4: Final = np.dtype("<f4")
 _F8: Final = np.dtype("<f8")
 Bytes: TypeAlias = NDArray[np.uint8]
 #: First byte of an array's values, and how many there are.
@@ -39,37 +38,27 @@ _SHAPES: Final = 4096
 class _Shape:
     """Where the numbers of a chunk are, and what must stand around them."""
 
-    __slots__ = ("channels", "gaps", "longs", "mask", "near", "stamps", "wanted", "weights")
+    __slots__ = ("channels", "fixed", "longs", "mask", "stamps", "wanted", "weights")
 
     def __init__(self, first: bytes, seq_end: int, t0_end: int, stamps: Place, channels: dict[str, Place]) -> None:
-        self.channels = channels
-        #: of the bytes from the two longs to the stamps' end: what is not in a stamp; of a long, only where it ends
-        self.near = slice(HEAD, stamps[0] + 8 * stamps[1])
-        self.longs, self.stamps = slice(0, t0_end - HEAD), slice(stamps[0] - HEAD, None)
-        self.mask = np.full(stamps[0] - HEAD, 0xFF, np.uint8)
-        self.mask[self.longs] = 0x80
-        self.wanted = np.frombuffer(first, np.uint8, stamps[0] - HEAD, HEAD) & self.mask
+        self.channels = {name: slice(begin, begin + 4 * count) for name, (begin, count) in channels.items()}
+        self.longs, self.stamps = slice(HEAD, t0_end), slice(stamps[0], stamps[0] + 8 * stamps[1])
+        #: bytes behind the head that are in no array; of a long, only where it ends is the same in all
+        free = np.ones(len(first), np.bool_)
+        for part in (slice(HEAD), self.stamps, *self.channels.values()):
+            free[part] = False
+        self.fixed = np.flatnonzero(free)
+        self.mask = np.where(self.fixed < t0_end, 0x80, 0xFF).astype(np.uint8)
+        self.wanted = np.frombuffer(first, np.uint8)[self.fixed] & self.mask
         #: what makes numbers of the longs' bytes: (bytes, 2)
         self.weights = np.zeros((t0_end - HEAD, 2), np.uint64)
         for column, begin, end in ((0, HEAD, seq_end), (1, seq_end, t0_end)):
             for i in range(end - begin):
                 self.weights[begin - HEAD + i, column] = 1 << 7 * i
-        #: bytes between the arrays and behind them
-        self.gaps: list[tuple[slice, bytes]] = []
-        at = self.near.stop
-        for begin, count in (*channels.values(), (len(first), 0)):
-            self.gaps.append((slice(at, begin), first[at:begin]))
-            at = begin + 4 * count
 
-    def table(self, messages: Sequence[bytes]) -> Bytes | None:
-        """The bytes near the stamps, a row a message; None where one has another shape."""
-        for gap, wanted in self.gaps:
-            for message in messages:
-                if message[gap] != wanted:
-                    return None
-        joint = b"".join([message[self.near] for message in messages])
-        table = np.frombuffer(joint, np.uint8).reshape(len(messages), -1)
-        return table if (table[:, : len(self.mask)] & self.mask == self.wanted).all() else None
+    def fits(self, table: Bytes) -> bool:
+        """Whether all messages, a row each, are of this shape."""
+        return bool((table.take(self.fixed, axis=1) & self.mask == self.wanted).all())
 
 
 def decode_run(messages: Sequence[bytes]) -> ChunkRun | None:
@@ -79,8 +68,9 @@ def decode_run(messages: Sequence[bytes]) -> ChunkRun | None:
     each gives: only if all are sound, of as many frames, and each follows the one before frame by frame.
     """
     first, m = messages[0], len(messages)
-    shape, table = _shape_of(messages)
-    if shape is None or table is None:
+    table = np.frombuffer(b"".join(messages), np.uint8).reshape(m, -1)
+    shape = _shape_of(first, table)
+    if shape is None:
         return None
     coded: Int64 = ((table[:, shape.longs] & 0x7F).astype(np.uint64) @ shape.weights).view(np.int64)
     numbers = coded >> 1 ^ -(coded & 1)
@@ -93,11 +83,7 @@ def decode_run(messages: Sequence[bytes]) -> ChunkRun | None:
         return None
     t_ns: Int64 = np.rint(offset_s * 1e9).astype(np.int64)
     t_ns += numbers[:, 1:]
-    read = np.frombuffer
-    channels = {
-        name: [read(message, _F4, count, begin) for message in messages]
-        for name, (begin, count) in shape.channels.items()
-    }
+    channels = {name: table[:, part] for name, part in shape.channels.items()}
     try:
         episode_id = first[_TEXT].decode()
     except UnicodeDecodeError:
@@ -105,23 +91,22 @@ def decode_run(messages: Sequence[bytes]) -> ChunkRun | None:
     return ChunkRun(episode_id, first[_LAYOUT], seq[0], size, t_ns.reshape(-1), channels)
 
 
-def _shape_of(messages: Sequence[bytes]) -> tuple[_Shape | None, Bytes | None]:
-    """The shape that all have, and their table; of a robot's chunks it is nearly always the last one's."""
-    first = messages[0]
+def _shape_of(first: bytes, table: Bytes) -> _Shape | None:
+    """The shape that all have; of a robot's chunks it is nearly always the last one's."""
     key = len(first), first[_LAYOUT]
     shape = _shapes.get(key)
-    if shape is not None and (table := shape.table(messages)) is not None:
-        return shape, table
+    if shape is not None and shape.fits(table):
+        return shape
     try:
         shape = _shape(first)
     except BROKEN:
-        return None, None
+        return None
     if shape is None:
-        return None, None
+        return None
     if len(_shapes) >= _SHAPES:
         _shapes.clear()
     _shapes[key] = shape
-    return shape, shape.table(messages)
+    return shape if shape.fits(table) else None
 
 
 def _shape(first: bytes) -> _Shape | None:

@@ -87,7 +87,7 @@ class Block:
         """
         self._stamp(first, run.t_ns[at : at + n], broker_ms)
         for name, values in self.channels.items():
-            run.put(name, values.shape[1], at, values[first : first + n])
+            run.put(name, at, values[first : first + n])
         self._changed(first, n, n, offsets[0], int(broker_ms[0]))
         self.last_offset = max(self.last_offset, offsets[1])
 
