@@ -100,6 +100,11 @@ def choices_of(
         raise ContractError(
             f"--unit {unit}: allowed are rad, deg and own; leave it out where the recording declares it"
         )
+    if model == "provisional:NAME" or joints == "A,B,C":
+        raise ContractError(
+            "--model provisional:NAME and --joints A,B,C are as `inspect` shows them, to be filled in: put the robot's"
+            " name for NAME, and its joints' names in the order of the columns for A,B,C"
+        )
     names = tuple(name.strip() for name in joints.split(",")) if joints else ()
     if unit and calibration:
         raise ContractError(f"--unit {unit} and --calibration {calibration}: give one of them, for they say the same")

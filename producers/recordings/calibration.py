@@ -17,7 +17,7 @@ from typing import Any, Final
 import numpy as np
 
 from kinestream.producers.recordings.identify import Guess, canonical
-from kinestream.producers.recordings.take import RADIANS, UNDECLARED, Signal, Values
+from kinestream.producers.recordings.take import DEGREES, RADIANS, UNDECLARED, Signal, Values
 from kinestream.schemas.errors import RecordingError, SettingError
 
 _MOST_BYTES: Final = 1_000_000
@@ -95,7 +95,7 @@ def calibrate(where: object, signal: Signal, calibration: Calibration, guess: Gu
     if signal.role not in ("position", "command"):  # a line for positions says nothing of these
         kept = replace(signal, role="channel") if signal.unit == UNDECLARED else signal
         return [kept], []
-    declared = signal.unit != UNDECLARED
+    declared = signal.unit in (RADIANS[signal.role], DEGREES[signal.role])  # ticks or % are for a calibration to map
     mapped = {c: line for c, name in enumerate(signal.elements) if (line := calibration.of(name))}
     kept_columns = [c for c, name in enumerate(signal.elements) if c not in mapped and calibration.names(name)]
     _check(where, signal, calibration, guess, mapped, declared)
@@ -116,6 +116,18 @@ def calibrate(where: object, signal: Signal, calibration: Calibration, guess: Gu
     names = tuple(signal.elements[c] for c in kept_columns)
     rest = Signal("channel", f"{signal.name}_raw", UNDECLARED, names, signal.values[:, kept_columns])
     return [whole, rest], told
+
+
+def merged(signals: Sequence[Signal]) -> list[Signal]:
+    """With positions, and commands, that are all in rad and m now as one signal each: a file may hold them apart."""
+    found = list(signals)
+    for role in DEGREES:
+        same = [s for s in found if s.role == role and s.unit == RADIANS[role] and s.elements]
+        if len(same) > 1:
+            values = np.concatenate([s.values.astype(np.float64) for s in same], axis=1)
+            whole = replace(same[0], elements=tuple(name for s in same for name in s.elements), values=values)
+            found = [whole if s is same[0] else s for s in found if all(s is not other for other in same[1:])]
+    return found
 
 
 def beyond(signal: Signal, calibration: Calibration) -> list[str]:

@@ -11,7 +11,7 @@ from typing import Final
 import numpy as np
 
 from kinestream.producers.recordings.csv_table import Table
-from kinestream.producers.recordings.take import DEGREES, RADIANS, UNDECLARED, Role, Signal
+from kinestream.producers.recordings.take import DEGREES, RADIANS, UNDECLARED, UNIT_WORDS, Role, Signal
 from kinestream.schemas.errors import RecordingError
 
 #: A column of time; group 3 is the unit in its name.
@@ -39,7 +39,7 @@ _UNITS: Final = {
         "rad", "deg", "m", "mm", "cm", "rad/s", "deg/s", "m/s", "mm/s", "cm/s", "Nm", "N", "mNm", "A", "mA", "V", "mV",
         "W", "C", "K", "%", "Hz", "s", "ms", "us", "ns", "g", "kg", "Pa", "kPa", "bar", "ticks", "counts", "steps",
         "rpm", "m/s^2", "m/s2", "rad/s^2", "rad/s2")},
-    "°": "deg", "°/s": "deg/s", "n*m": "Nm", "n·m": "Nm", "n.m": "Nm", "°c": "C",
+    **UNIT_WORDS, "°/s": "deg/s", "n*m": "Nm", "n·m": "Nm", "n.m": "Nm", "°c": "C",
 }  # fmt: skip
 #: What makes SI of a declared unit, by what a signal is: one factor a unit.
 _METRES: Final = {"m": 1.0, "mm": 1e-3, "cm": 1e-2}

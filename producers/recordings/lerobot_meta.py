@@ -12,7 +12,7 @@ from typing import Any, Final
 import numpy as np
 
 from kinestream.producers.recordings.columns import read_columns
-from kinestream.producers.recordings.take import Role
+from kinestream.producers.recordings.take import UNIT_WORDS, Role
 from kinestream.schemas.errors import RecordingError
 
 STATE: Final = "observation.state"
@@ -130,7 +130,8 @@ def _feature(name: str, feature: Mapping[str, Any], role: Role) -> Feature:
 def _unit(feature: Mapping[str, Any]) -> str:
     """The one unit a converter wrote down: LeRobot itself has no field for it."""
     units = set(_flat(feature.get("unit") or feature.get("units")))
-    return units.pop() if len(units) == 1 else ""
+    unit = units.pop() if len(units) == 1 else ""
+    return UNIT_WORDS.get(unit.lower(), unit)
 
 
 def _episodes_v2(folder: Path, info: Mapping[str, Any]) -> Iterator[EpisodeRows]:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from kinestream.producers.recordings.calibration import beyond, calibrate, read_calibration
+from kinestream.producers.recordings.calibration import beyond, calibrate, merged, read_calibration
 from kinestream.producers.recordings.identify import PROVISIONAL, Guess, canonical, strange
 from kinestream.producers.recordings.take import DEGREES, RADIANS, UNDECLARED, Choices, Role, Signal, Values
 from kinestream.producers.recordings.units import Beside, settle
@@ -82,7 +82,7 @@ class Normaliser:
                 f" they are {', '.join(joint_names(signals)) or 'not named: name them with --joints'}"
             )
         self._told += told
-        return found
+        return merged(found)
 
     def _take(self, signal: Signal) -> None:
         if signal.role == "channel":

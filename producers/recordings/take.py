@@ -20,6 +20,12 @@ RADIANS: Final = {"position": "rad", "velocity": "rad/s", "effort": "Nm", "comma
 DEGREES: Final = {"position": "deg", "velocity": "deg/s", "command": "deg"}
 #: The source does not say it.
 UNDECLARED: Final = ""
+#: Units by the words that people write for them, in lower case.
+UNIT_WORDS: Final = {
+    **dict.fromkeys(("rad", "radian", "radians"), "rad"),
+    **dict.fromkeys(("deg", "degree", "degrees", "°"), "deg"),
+    **dict.fromkeys(("m", "meter", "meters", "metre", "metres"), "m"),
+}
 #: Said of joints whose values are in the robot's own unit: they stay a channel.
 OWN: Final = "own"
 

@@ -95,7 +95,7 @@ def test_a_base_in_millimetres_is_one_in_metres_and_that_is_told(tmp_path):
 
 def test_columns_of_one_signal_may_each_declare_their_own_unit(tmp_path):
     path = written(
-        tmp_path / "a.csv", "t_s,slide.pos [mm],arm.pos [deg],tip.pos [rad]", [0, 1], [5, 7], [90, 45], [1, 2]
+        tmp_path / "a.csv", "t_s,slide.pos [mm],arm.pos [Degrees],tip.pos (radians)", [0, 1], [5, 7], [90, 45], [1, 2]
     )
     episode = read(path)
     assert episode.joints == ("slide", "arm", "tip")

@@ -74,6 +74,13 @@ def test_bare_columns_nobody_knows_are_left_to_fill_in(tmp_path):
     assert found["duration_s"] == pytest.approx(0.1)
 
 
+def test_a_line_that_is_not_filled_in_is_told(tmp_path):
+    np.savez(path := tmp_path / "a.npz", fps=50, joint_pos=np.zeros((5, 3), np.float32))
+    for option in (("--model", "provisional:NAME"), ("--joints", "A,B,C")):
+        code, _, err = run("inspect", path, *option)
+        assert (code, "put the robot's name for NAME" in err) == (2, True)
+
+
 def test_columns_nobody_names_of_a_known_robot_are_left_to_fill_in_or_are_the_models(tmp_path):
     for joints, line in ((6, "--joints model"), (4, "--joints A,B,C")):
         np.savez(path := tmp_path / "a.npz", fps=50, joint_pos=np.zeros((5, joints), np.float32))

@@ -203,3 +203,17 @@ def test_a_command_of_more_joints_than_the_position_is_kept_whole_under_their_na
     (channel,) = (c for c in episode.channels if c.name == "joint_command")
     assert channel.element_names == ("a", "b", "c")
     assert "action names joints the position has not (c): kept as the channel joint_command" in episode.oddities
+
+
+@pytest.mark.parametrize(("unit", "position"), [("degrees", np.pi / 180), ("Radians", 1.0), ("ticks", None)])
+def test_a_unit_a_converter_wrote_down_is_understood_or_stays_with_its_channel(data_set, unit, position):
+    values = a_set(data_set, **{"observation.state": ["a", "b"]})["observation.state"]
+    info = data_set / "meta" / "info.json"
+    said = json.loads(info.read_text())
+    said["features"]["observation.state"]["unit"] = unit
+    info.write_text(json.dumps(said))
+    episode = next(iter(open_recording(data_set)))
+    if position is None:
+        assert [(c.name, c.unit) for c in episode.channels] == [("observation.state", "ticks")]
+    else:
+        assert np.allclose(episode.position, values * position)

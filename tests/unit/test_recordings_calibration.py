@@ -149,3 +149,13 @@ def test_inspect_gives_the_publish_line_with_it_and_refuses_two_units(tmp_path):
     assert f"--calibration {tmp_path / 'bench.yaml'}" in json.loads(found.stdout)["publish"]
     both = CliRunner().invoke(application(), ["inspect", *words, "--unit", "deg"])
     assert (both.exit_code, "give one of them" in both.stderr) == (2, True)
+
+
+def test_columns_that_declare_a_unit_of_their_own_are_for_a_calibration_to_map(tmp_path):
+    (path := tmp_path / "a.csv").write_text("t_s,a.pos [ticks],b.pos [rad]\n0,0,1\n0.1,1024,2\n")
+    (line := tmp_path / "c.yaml").write_text("id: c1\njoints:\n  a: {raw: [0, 4096], rad: [0, 4]}\n")
+    (episode,) = open_recording(path, choices=Choices(calibration=str(line)))
+    assert (episode.joints, episode.position.tolist()) == (("b", "a"), [[1, 0], [2, 1]])
+    (path).write_text("t_s,a.pos [ticks]\n0,0\n0.1,1024\n")
+    (episode,) = open_recording(path, choices=Choices(calibration=str(line)))
+    assert (episode.joints, episode.position.tolist()) == (("a",), [[0], [1]])
