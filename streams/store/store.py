@@ -55,8 +55,14 @@ class Store:
     """Synchronous; safe to share between threads."""
 
     def __init__(self, settings: Settings, url: str) -> None:
+        # Megabytes of an upload must not stand before a live take's few rows; without CAP_SYS_NICE it does nothing.
+        nice = {"os_thread_priority": settings.bulk_nice} if settings.lane == "bulk" else {}
         self._client = connect(
-            url, settings.clickhouse_database, settings.clickhouse_user, settings.clickhouse_password
+            url,
+            settings.clickhouse_database,
+            settings.clickhouse_user,
+            settings.clickhouse_password,
+            settings=nice,
         )
         #: for the table of ``frame_blocks`` that is being built or sent
         self.scratch = Scratch()
