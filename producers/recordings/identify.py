@@ -132,8 +132,13 @@ def strange(model: RobotModel, joints: Iterable[str]) -> tuple[str, ...]:
 
 @lru_cache(maxsize=10_000)  # every episode names the same
 def canonical(model: RobotModel, name: str) -> str | None:
-    """The model's own name of a joint; a trailing ``.pos``, which some recorders write, is no part of a name."""
-    return model.canonical(name) or model.canonical(name.removesuffix(".pos"))
+    """The model's own name of a joint, spaces and hyphens as underscores.
+
+    A trailing ``.pos``, which some recorders write, is no part of a name.
+    """
+    plain = name.removesuffix(".pos")
+    written = (name, plain, plain.replace(" ", "_").replace("-", "_"))
+    return next((found for one in dict.fromkeys(written) if (found := model.canonical(one))), None)
 
 
 def _by_hint(name: str, joints: Sequence[str]) -> Guess | None:

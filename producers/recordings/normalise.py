@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Final
 
 import numpy as np
 
@@ -15,6 +16,9 @@ from kinestream.producers.recordings.units import Beside, settle
 from kinestream.schemas.errors import RecordingError, UndecidedError
 from kinestream.schemas.frames import Float32, Int64
 from kinestream.schemas.layout import JOINT_CHANNELS, RESERVED, Channel
+
+#: Units of a joint's place, each as the one of the joints it is of.
+_KINDS: Final = {"rad": "rad", "deg": "rad", "m": "m", "cm": "m", "mm": "m"}
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -127,6 +131,7 @@ class Normaliser:
     def _place(self, signal: Signal) -> None:
         """Columns of the model's joints to their place; those of hands to channels of their own."""
         columns, model = self._columns(signal), self._guess.model
+        self._check_units(signal, columns)
         hands = [c for c, name in enumerate(self._elements(signal)) if c not in columns.values()]
         if not self._joints:
             self._begin(signal, columns)
@@ -142,6 +147,22 @@ class Normaliser:
             self._keep_part(signal, columns)
         if hands:
             self._keep_hands(signal, hands)
+
+    def _check_units(self, signal: Signal, columns: dict[str, int]) -> None:
+        """Raises where a column declares a length and its joint turns, or an angle and its joint slides."""
+        model = self._guess.model
+        if model is None or signal.role == "effort" or not signal.declared:
+            return
+        for joint in model.joints:
+            declared = signal.declared[columns[joint.name]] if joint.name in columns else UNDECLARED
+            kind = _KINDS.get(declared.partition("/")[0], joint.unit)
+            if kind != joint.unit:
+                does = "slides" if joint.unit == "m" else "turns"
+                raise RecordingError(
+                    f"{self._where}: {self._elements(signal)[columns[joint.name]]} is declared in {declared}, but"
+                    f" {joint.name} of {model.model_id} {does}: put its unit right, or, if it is another robot, name it"
+                    " with --model"
+                )
 
     def _columns(self, signal: Signal) -> dict[str, int]:
         """Column of each joint, in the model's order, or in the source's where nobody has described the robot."""

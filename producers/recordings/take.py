@@ -46,6 +46,8 @@ class Signal:
     values: Values
     #: unit of the columns that are a hand's, where it is another
     hand_unit: str = UNDECLARED
+    #: what the source declares of each element by itself; () where it declares one unit for all, or none
+    declared: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, eq=False)

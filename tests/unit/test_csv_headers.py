@@ -9,6 +9,7 @@ from typer.testing import CliRunner
 from kinestream.deploy.cli import application
 from kinestream.producers.recordings import Choices, open_recording
 from kinestream.schemas.errors import RecordingError
+from kinestream.schemas.models import load_model, model_ids
 
 #: x y z of a position and x y z w of a quaternion that turns about z, by frame
 PLACE = [[0.1 * k, 0.2, 0.8] for k in range(4)]
@@ -102,6 +103,35 @@ def test_columns_of_one_signal_may_each_declare_their_own_unit(tmp_path):
     expected = np.array([[0.005, np.pi / 2, 1], [0.007, np.pi / 4, 2]]).astype(np.float32)
     assert np.array_equal(episode.position, expected)
     assert "arm.pos: deg to rad, as the header declares; rounded to float32" in episode.conversions
+
+
+SO100 = ("shoulder_pan", "shoulder_lift", "elbow_flex", "wrist_flex", "wrist_roll", "gripper")
+
+
+@pytest.mark.parametrize("unit", ["m", "mm"])
+def test_a_joint_that_turns_is_in_no_length(tmp_path, unit):
+    header = "t_s," + ",".join(f"{name}.pos [{unit if name == 'elbow_flex' else 'rad'}]" for name in SO100)
+    path = written(tmp_path / "a.csv", header, [0, 1], *[[0.1, 0.2]] * 6)
+    with pytest.raises(RecordingError, match=f"elbow_flex is declared in {unit}, but elbow_flex of .*so-100 turns"):
+        list(open_recording(path, "therobotstudio-so-100"))
+
+
+def test_a_joint_that_slides_is_in_no_angle(tmp_path):
+    model = next(m for m in map(load_model, model_ids()) if {j.unit for j in m.joints} == {"rad", "m"})
+    units = {joint.name: joint.unit for joint in model.joints}
+    header = "t_s," + ",".join(f"{name}.pos [{unit}]" for name, unit in units.items())
+    columns = [[0, 1], *[[0.001, 0.002]] * len(units)]
+    right = next(iter(open_recording(written(tmp_path / "a.csv", header, *columns), model.model_id)))
+    assert set(right.joints) == set(units)
+    with pytest.raises(RecordingError, match=r"is declared in deg, but .* slides"):
+        list(open_recording(written(tmp_path / "b.csv", header.replace("[m]", "[deg]"), *columns), model.model_id))
+
+
+@pytest.mark.parametrize("between", [" ", "-"])
+def test_names_are_known_with_spaces_and_hyphens(tmp_path, between):
+    header = "t_s," + ",".join(f"{name.replace('_', between)}.pos [rad]" for name in SO100)
+    path = written(tmp_path / "a.csv", header, [0, 1], *[[0.1, 0.2]] * 6)
+    assert next(iter(open_recording(path, "therobotstudio-so-100"))).joints == SO100
 
 
 def test_a_foreign_unit_stays_with_its_channel_and_its_joint_is_listed(tmp_path):
