@@ -175,7 +175,8 @@ class Take:
     def _check_skew(self) -> None:
         least, most = min(self._behind_ms), max(self._behind_ms)
         good = least >= -_AHEAD_MS and least <= _BEHIND_MS
-        received = f"stamps {least / 1000:.1f} to {most / 1000:.1f} s behind the broker's clock"
+        low, high, where = (least, most, "behind") if most >= 0 else (-most, -least, "ahead of")
+        received = f"stamps {low / 1000:.1f} to {high / 1000:.1f} s {where} the broker's clock"
         self._book.judge("skew", good, self.began, received, "0 to 10 s")
 
 

@@ -39,6 +39,8 @@ PROVISIONAL: Final = "provisional:"
 _HAND: Final = ("hand", "gripper", "finger", "thumb", "index", "middle", "ring", "pinky", "endleft", "endright")
 #: A robot's name shorter than this, letters and digits, is part of too many others.
 _SHORTEST: Final = 4
+#: Joints that must be a model's for the few others to look misspelt.
+_NEARLY: Final = 4
 #: Letters of a robot's name that its provisional id takes.
 _LONGEST: Final = 32
 
@@ -179,8 +181,19 @@ def _of(fitting: Sequence[RobotModel], joints: Sequence[str], hint: Hint, layout
         few = known(fitting[0], joints)
         why = f"{few} of {len(joints)} joints are named as those of {len(ids)} model{'s' * (len(ids) > 1)}"
         return Guess(ids[0], fitting[0], round(0.9 / (1 + len(ids)), 2), why, ids, hint.name)
-    why = "no described model names its joints so" if joints else "the recording names no joints"
+    why = f"no described model names its joints so{_near(joints)}" if joints else "the recording names no joints"
     return Guess(provisional_id(hint.name, joints or layout), None, 0.0, f"{why}; limits are not known")
+
+
+def _near(joints: Sequence[str]) -> str:
+    """The models that name nearly all joints so, and what they do not: a name may be misspelt."""
+    models = list(map(load_model, model_ids()))
+    most = max(known(model, joints) for model in models)
+    if most < max(_NEARLY, len(joints) - max(1, len(joints) // 10)):
+        return ""
+    best = [model for model in models if known(model, joints) == most]
+    others = dict.fromkeys(joint for joint in joints for model in best if canonical(model, joint) is None)
+    return f" ({', '.join(model.model_id for model in best)} all but {', '.join(others)}: is that misspelt?)"
 
 
 def _shared(model: RobotModel, joints: Iterable[str]) -> str:

@@ -189,6 +189,9 @@ class Normaliser:
         elements, model = self._elements(signal), self._guess.model
         self._check_names(signal, columns)
         self._joints = tuple(columns)
+        missing = [name for name in model.joint_names if name not in columns] if model else []
+        if model and 0 < len(missing) <= max(1, len(model.joint_names) // 10):
+            self._odd.append(f"of the joints of {model.model_id} {', '.join(missing)} is not here: is a name misspelt?")
         if model is None and len({name.rstrip("0123456789") for name in elements}) == 1 < len(elements):
             self._odd.append(f"the joints are only numbered ({elements[0]} to {elements[-1]})")
         renamed = [f"{elements[c]} -> {joint}" for joint, c in columns.items() if elements[c] != joint]

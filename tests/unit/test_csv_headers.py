@@ -127,6 +127,21 @@ def test_a_joint_that_slides_is_in_no_angle(tmp_path):
         list(open_recording(written(tmp_path / "b.csv", header.replace("[m]", "[deg]"), *columns), model.model_id))
 
 
+def test_a_joint_that_nearly_all_others_say_is_misspelt_is_told(tmp_path):
+    names = [name.replace("elbow_flex", "elbw_flex") for name in SO100]
+    header = "t_s," + ",".join(f"{name}.pos [rad]" for name in names)
+    path = written(tmp_path / "a.csv", header, [0, 1], *[[0.1, 0.2]] * 6)
+    code, found, _ = looked(path)
+    assert code == 0
+    assert "therobotstudio-so-100, therobotstudio-so-101 all but elbw_flex: is that misspelt?" in found["robot"]["why"]
+    five = tuple(name for name in SO100 if name != "elbow_flex")
+    bare = written(
+        tmp_path / "b.csv", "t_s," + ",".join(f"{name}.pos [rad]" for name in five), [0, 1], *[[0.1, 0.2]] * 5
+    )
+    episode = read(bare, model="therobotstudio-so-100")
+    assert "of the joints of therobotstudio-so-100 elbow_flex is not here: is a name misspelt?" in episode.oddities
+
+
 @pytest.mark.parametrize("between", [" ", "-"])
 def test_names_are_known_with_spaces_and_hyphens(tmp_path, between):
     header = "t_s," + ",".join(f"{name.replace('_', between)}.pos [rad]" for name in SO100)
