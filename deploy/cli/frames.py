@@ -25,6 +25,8 @@ def frames(
     from kinestream.deploy.cli.output import say
     from kinestream.schemas.errors import SettingError
 
+    if out.suffix.lower() != ".npz":
+        raise SettingError(f"--out {out}: what is written is for numpy.load; give a name that ends with .npz")
     arrays = open_archive().frames(episode_id)
     try:
         write_npz(out, arrays)

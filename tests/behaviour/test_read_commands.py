@@ -15,8 +15,10 @@ from typing import Any
 
 import numpy as np
 import pytest
+from typer.testing import CliRunner
 
 from kinestream import Channel, Robot, Settings, Subscription
+from kinestream.deploy.cli import application
 from kinestream.deploy.cli.frames import write_npz
 from kinestream.deploy.cli.work import worker_settings
 from kinestream.deploy.local import process
@@ -241,6 +243,15 @@ def store_only(database: Store, tmp_path: Path) -> dict[str, str]:
 def test_an_empty_store_has_an_empty_list(store_only: dict[str, str]) -> None:
     assert kinestream(store_only, "episodes", "--json").stdout == "[]\n"
     assert "no episodes yet" in kinestream(store_only, "episodes").stdout
+
+
+def test_frames_overwrites_no_file_of_another_kind(tmp_path):
+    table = tmp_path / "mine.csv"
+    table.write_text("t,q\n")
+    done = CliRunner().invoke(application(), ["frames", "anybody", "--out", str(table)])
+    assert (done.exit_code, done.stdout) == (2, "")
+    assert "give a name that ends with .npz" in done.stderr
+    assert table.read_text() == "t,q\n"
 
 
 @pytest.mark.parametrize("arguments", [["episode", "nobody", "--json"], ["frames", "nobody", "--out", "x.npz"]])
