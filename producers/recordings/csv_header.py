@@ -136,7 +136,7 @@ def joint_signals(
             unit = RADIANS[role]
             values = values * np.array([factors[c.unit] for c in own])
             told += [_scaled(c) for c in own if factors[c.unit] != 1]
-        elements, declared = tuple(joints[c.name] for c in own), tuple(c.unit for c in own)
+        elements, declared = tuple(joints[c.name] for c in own), {joints[c.name]: c.unit for c in own}
         yield Signal(role, f"joint_{role}", unit, elements, values, declared=declared)
     for unit in dict.fromkeys(c.unit for c in columns if c not in own):
         part = [c for c in columns if c.unit == unit]

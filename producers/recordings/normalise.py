@@ -150,18 +150,17 @@ class Normaliser:
 
     def _check_units(self, signal: Signal, columns: dict[str, int]) -> None:
         """Raises where a column declares a length and its joint turns, or an angle and its joint slides."""
-        model = self._guess.model
-        if model is None or signal.role == "effort" or not signal.declared:
+        model, elements = self._guess.model, self._elements(signal)
+        if model is None or signal.role == "effort":
             return
         for joint in model.joints:
-            declared = signal.declared[columns[joint.name]] if joint.name in columns else UNDECLARED
-            kind = _KINDS.get(declared.partition("/")[0], joint.unit)
-            if kind != joint.unit:
+            name = elements[columns[joint.name]] if joint.name in columns else ""
+            declared = signal.declared.get(name, UNDECLARED)
+            if _KINDS.get(declared.partition("/")[0], joint.unit) != joint.unit:
                 does = "slides" if joint.unit == "m" else "turns"
                 raise RecordingError(
-                    f"{self._where}: {self._elements(signal)[columns[joint.name]]} is declared in {declared}, but"
-                    f" {joint.name} of {model.model_id} {does}: put its unit right, or, if it is another robot, name it"
-                    " with --model"
+                    f"{self._where}: {name} is declared in {declared}, but {joint.name} of {model.model_id} {does}: put"
+                    " its unit right, or, if it is another robot, name it with --model"
                 )
 
     def _columns(self, signal: Signal) -> dict[str, int]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from itertools import pairwise
 from typing import Final, Literal, Protocol, runtime_checkable
@@ -46,8 +46,8 @@ class Signal:
     values: Values
     #: unit of the columns that are a hand's, where it is another
     hand_unit: str = UNDECLARED
-    #: what the source declares of each element by itself; () where it declares one unit for all, or none
-    declared: tuple[str, ...] = ()
+    #: what the source declares of an element by itself, by its name; it holds for whatever part of them is left
+    declared: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -15,7 +15,9 @@ from clickhouse_connect.driver.exceptions import DatabaseError, StreamFailureErr
 
 from kinestream.deploy.store import migrations
 from kinestream.schemas.errors import StoreError
+from kinestream.schemas.settings import Settings
 from kinestream.streams.store.client import connect, is_passing
+from kinestream.streams.store.store import Store as WorkerStore
 from tests.plugins.store import Store
 
 DAY = datetime.date(2026, 11, 23)
@@ -217,3 +219,12 @@ def test_a_failing_migration_stops_there_and_is_not_marked(database: Store, tmp_
         assert migrations.apply(client, name, folder=tmp_path) == ["002_bad.sql"]
     finally:
         client.command(f"DROP DATABASE {name} SYNC")
+
+
+def test_uploads_and_merges_leave_the_processors_to_live_takes(database: Store) -> None:
+    given = Settings(clickhouse_database=database.database, bulk_nice=7)
+    sql = "SELECT toString(getSetting('os_thread_priority')) AS nice"
+    nice = {lane: WorkerStore(replace(given, lane=lane), database.url).query(sql, {}) for lane in ("live", "bulk")}
+    assert nice == {"live": [{"nice": b"0"}], "bulk": [{"nice": b"7"}]}
+    merges = "SELECT value FROM system.server_settings WHERE name = 'os_threads_nice_value_merge_mutate'"
+    assert database.client().query(merges).result_rows == [("10",)]

@@ -159,3 +159,14 @@ def test_columns_that_declare_a_unit_of_their_own_are_for_a_calibration_to_map(t
     (path).write_text("t_s,a.pos [ticks]\n0,0\n0.1,1024\n")
     (episode,) = open_recording(path, choices=Choices(calibration=str(line)))
     assert (episode.joints, episode.position.tolist()) == (("a",), [[0], [1]])
+
+
+def test_columns_of_a_described_robot_may_be_part_in_radians_and_part_in_ticks(tmp_path):
+    names = ("shoulder_pan", "shoulder_lift", "elbow_flex", "wrist_flex", "wrist_roll")
+    header = ",".join([*(f"{name}.pos [rad]" for name in names), "gripper.pos [ticks]"])
+    (path := tmp_path / "a.csv").write_text(f"t_s,{header}\n0,0,0,0,0,0,0\n0.1,0,0,0,0,0,1024\n")
+    (line := tmp_path / "c.yaml").write_text("id: c1\njoints:\n  gripper: {raw: [0, 4096], rad: [0, 4]}\n")
+    choices = Choices(model="therobotstudio-so-100", calibration=str(line))
+    (episode,) = open_recording(path, choices=choices)
+    assert episode.joints == (*names, "gripper")
+    assert episode.position[:, 5].tolist() == [0, 1]
