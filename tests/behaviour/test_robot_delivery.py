@@ -188,7 +188,8 @@ with kinestream.Robot("r1", model_id="m1", joints=["a"], kafka={broker.bootstrap
     with robot.episode() as episode:
         episode.send([1.0])
         print("recording", flush=True)
-        threading.Event().wait(60)
+        while not threading.Event().wait(0.1):  # a signal that comes just before a wait is only seen after it
+            pass
 """
     running = subprocess.Popen([sys.executable, "-c", program], stdout=subprocess.PIPE, stderr=subprocess.PIPE)
     try:
