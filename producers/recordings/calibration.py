@@ -17,6 +17,7 @@ from typing import Any, Final
 import numpy as np
 
 from kinestream.producers.recordings.identify import Guess, canonical
+from kinestream.producers.recordings.partly import is_partly, parts
 from kinestream.producers.recordings.take import DEGREES, RADIANS, UNDECLARED, Signal, Values
 from kinestream.schemas.errors import RecordingError, SettingError
 
@@ -92,6 +93,9 @@ def calibrate(where: object, signal: Signal, calibration: Calibration, guess: Gu
     """
     if signal.role == "channel" or not signal.elements or signal.unit == RADIANS["effort"]:
         return [signal], []
+    if is_partly(signal):
+        each = [calibrate(where, part, calibration, guess) for part in parts(signal)]
+        return [part for found, _ in each for part in found], [text for _, told in each for text in told]
     if signal.role not in ("position", "command"):  # a line for positions says nothing of these
         kept = replace(signal, role="channel") if signal.unit == UNDECLARED else signal
         return [kept], []

@@ -60,7 +60,7 @@ class CsvFile:
         told: list[str] = []
         odd = list(missing(self._header, self._table))
         base, rest = base_pose([column for column in columns if column not in time], told, odd)
-        signals = list(signals_of(self._path, rest, told))
+        signals = list(signals_of(rest, told))
         if not any(signal.role != "channel" for signal in signals):
             signals = self._said(rest, told)
         text = [name for name in self._left_out if TIME.fullmatch(split(name)[0])]
@@ -100,7 +100,7 @@ class CsvFile:
                 tuple(bare),
             )
         taken = [Column(c.written, name, split(c.written)[1], c.values) for name in names for c in (bare[name],)]
-        position = joint_signals(self._path, "position", taken, {name: name for name in names}, told)
+        position = joint_signals("position", taken, {name: name for name in names}, told)
         rest = [column for name, column in bare.items() if name not in names]
         return [*position, *map(channel, rest)]
 

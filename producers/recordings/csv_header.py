@@ -91,7 +91,7 @@ def _bracketed(written: str) -> bool:
     return written.endswith(("]", ")"))
 
 
-def signals_of(path: Path, columns: Sequence[Column], told: list[str]) -> Iterator[Signal]:
+def signals_of(columns: Sequence[Column], told: list[str]) -> Iterator[Signal]:
     """Joint signals by their names, then what else each joint has, then every other column by itself.
 
     What had to be converted is added to ``told``, a sentence each.
@@ -107,7 +107,7 @@ def signals_of(path: Path, columns: Sequence[Column], told: list[str]) -> Iterat
         joints = joints or tuple(dotted.values())
         alike = len(dotted) == len(joints) and _stems(dotted.values()) == _stems(joints)
         of = dict(zip(dotted, joints, strict=True)) if alike else dotted
-        yield from joint_signals(path, role, [c for c in rest if c.name in dotted], of, told)
+        yield from joint_signals(role, [c for c in rest if c.name in dotted], of, told)
         rest = [c for c in rest if c.name not in dotted]
     for suffix, unit in dict.fromkeys((_rest(c.name, joints), c.unit) for c in rest):
         part = [c for c in rest if suffix and (_rest(c.name, joints), c.unit) == (suffix, unit)]
@@ -123,19 +123,20 @@ def channel(column: Column) -> Signal:
     return Signal("channel", column.name, column.unit, (), column.values.reshape(-1, 1))
 
 
-def joint_signals(
-    path: Path, role: Role, columns: Sequence[Column], joints: dict[str, str], told: list[str]
-) -> Iterator[Signal]:
-    """One signal of all columns whose unit is one of joints or is not declared; of each foreign unit another."""
+def joint_signals(role: Role, columns: Sequence[Column], joints: dict[str, str], told: list[str]) -> Iterator[Signal]:
+    """One signal of all columns whose unit is one of joints or is not declared; of each foreign unit another.
+
+    Where some declare one and others none, those that do are in rad, m or Nm, and the signal's own unit is undeclared.
+    """
     factors = _TO_SI[role]
     own = [c for c in columns if c.unit in (UNDECLARED, *factors)]
     if own:
-        unit = _declared(path, own)
+        unit = _declared(own)
         values = _stack(own)
         if unit and unit not in (RADIANS[role], DEGREES.get(role)):
-            unit = RADIANS[role]
-            values = values * np.array([factors[c.unit] for c in own])
-            told += [_scaled(c) for c in own if factors[c.unit] != 1]
+            unit = RADIANS[role] if all(c.unit for c in own) else UNDECLARED  # what declares none stays as it is
+            values = values * np.array([factors.get(c.unit, 1.0) for c in own])
+            told += [_scaled(c) for c in own if factors.get(c.unit, 1.0) != 1]
         elements, declared = tuple(joints[c.name] for c in own), {joints[c.name]: c.unit for c in own}
         yield Signal(role, f"joint_{role}", unit, elements, values, declared=declared)
     for unit in dict.fromkeys(c.unit for c in columns if c not in own):
@@ -144,15 +145,9 @@ def joint_signals(
         yield Signal(role, name, unit, tuple(joints[c.name] for c in part), _stack(part))
 
 
-def _declared(path: Path, columns: Sequence[Column]) -> str:
-    """The unit all columns are in, "mixed" where each declares its own; raises where some declare none."""
+def _declared(columns: Sequence[Column]) -> str:
+    """The unit all columns are in; "mixed" where each declares its own, or some declare none."""
     found = {c.unit for c in columns}
-    if len(found) > 1 and UNDECLARED in found:
-        without = [c.written for c in columns if not c.unit]
-        raise RecordingError(
-            f"{path}: its header declares {', '.join(sorted(found - {UNDECLARED}))} for some columns of one signal and"
-            f" nothing for {', '.join(without[:6])}; declare the unit of each, such as {without[0]} [rad]"
-        )
     return found.pop() if len(found) == 1 else "mixed"
 
 

@@ -11,8 +11,9 @@ import numpy as np
 
 from kinestream.producers.recordings.calibration import beyond, calibrate, merged, read_calibration
 from kinestream.producers.recordings.identify import PROVISIONAL, Guess, canonical, strange
+from kinestream.producers.recordings.partly import is_partly, settle_partly
 from kinestream.producers.recordings.take import DEGREES, RADIANS, UNDECLARED, Choices, Role, Signal, Values
-from kinestream.producers.recordings.units import Beside, settle
+from kinestream.producers.recordings.units import Beside, Settled, settle
 from kinestream.schemas.errors import RecordingError, UndecidedError
 from kinestream.schemas.frames import Float32, Int64
 from kinestream.schemas.layout import JOINT_CHANNELS, RESERVED, Channel
@@ -92,7 +93,9 @@ class Normaliser:
         if signal.role == "channel":
             self._keep(signal)
             return
-        signal = self._settled(self._named(signal))
+        signal, own = self._settled(self._named(signal))
+        if own is not None:
+            self._keep(own)
         if signal.unit != RADIANS[signal.role] or signal.role in self._signals:  # a second arm of unnamed columns
             self._keep(signal)
         else:
@@ -114,19 +117,19 @@ class Normaliser:
         self._told.append(f"{signal.name}: its columns are named by --joints, in order")
         return replace(signal, elements=chosen)
 
-    def _settled(self, signal: Signal) -> Signal:
-        """With its unit known; raises where it could be two."""
+    def _settled(self, signal: Signal) -> tuple[Signal, Signal | None]:
+        """With its unit known, and the columns of it that stay as they are; raises where it could be two."""
         position = self._signals.get("position")
         beside = Beside(self._guess.model, self._choices.unit, self._joints, position, self._t_ns, self._first)
         try:
-            done = settle(self._where, signal, beside)
+            done, own = (settle_partly if is_partly(signal) else _settle_whole)(self._where, signal, beside)
         except UndecidedError:
             self._check_names(signal, {})  # a robot that is another one is told before its unit is asked for
             raise
         self._told += done.told
         self._odd += done.odd
         self._units |= {signal.name: done.unit} if done.unit[0] else {}
-        return done.signal
+        return done.signal, own
 
     def _place(self, signal: Signal) -> None:
         """Columns of the model's joints to their place; those of hands to channels of their own."""
@@ -268,6 +271,10 @@ class Normaliser:
     def _check(self) -> None:
         if not self._signals and not self._channels:
             raise RecordingError(f"{self._where} measures nothing a frame could hold; it is no recording of motion")
+
+
+def _settle_whole(where: object, signal: Signal, beside: Beside) -> tuple[Settled, None]:
+    return settle(where, signal, beside), None
 
 
 def _and_more(count: int) -> str:

@@ -70,14 +70,18 @@ def settle(where: object, signal: Signal, beside: Beside) -> Settled:
     if signal.role == "effort":
         odd = f"nobody declares the unit of {signal.name}: kept as a channel, not as Nm (a CSV may say tau0 [Nm])"
         return Settled(signal, (), (odd,))
-    if beside.said:
-        return _in_unit(signal, beside.said, "as --unit says", beside.model)
-    unit, why = beside.first.get(signal.name) or _proven(signal, beside)
+    unit, why = proven_or_said(signal, beside) or ("", "")
     if unit == OWN:
         return _kept(signal)
     if unit:
         return _in_unit(signal, unit, why, beside.model)
     return _undeclared(where, signal, beside)
+
+
+def proven_or_said(signal: Signal, beside: Beside) -> tuple[str, str] | None:
+    """The unit of a signal that declares none, and why: said by a person, that of the first episode, or proven."""
+    found = (beside.said, "as --unit says") if beside.said else beside.first.get(signal.name) or _proven(signal, beside)
+    return found if found[0] else None
 
 
 def _unheeded(signal: Signal, said: str, declared: str) -> tuple[str, ...]:

@@ -197,7 +197,7 @@ def test_what_a_writer_of_tables_adds_without_a_name_is_left_out(tmp_path):
         ),
         (b"t_s,q0_rad\n", "has a header and no rows of values; a frame is a row of numbers"),
         (b"t_s,q0_rad,q1_rad,q1_rad\n0,1,2,3\n", "gives columns 3 and 4 the same name, q1_rad"),
-        (b"t_s,q0_rad,q1\n0,1,2\n", r"declares rad for some .* nothing for q1; declare .* q1 \[rad\]"),
+        (b"t_s,q0_rad,q1\n0,1,2\n", r"declares rad for some .* nothing for q1; declare .* q1 \[rad\], or say of"),
     ],
 )
 def test_a_file_that_is_no_table_is_refused_in_a_sentence_that_says_what_to_do(tmp_path, content, told):

@@ -88,3 +88,11 @@ def test_columns_nobody_names_of_a_known_robot_are_left_to_fill_in_or_are_the_mo
         assert len(load_model(model).joint_names) == 6
         found, _ = looked(path, "--model", model)
         assert found["choose"] == [f"kinestream publish {path} --model {model} {line}"]
+
+
+def test_a_unit_of_some_columns_only_is_asked_for_with_all_else_shown(tmp_path):
+    (path := tmp_path / "a.csv").write_text("t_s,q0_rad,q1,load [N]\n0,0.1,0.2,3\n0.1,0.2,0.3,4\n")
+    found, err = looked(path)
+    assert "nothing for q1; declare the unit of each" in err
+    assert (found["frames"], found["joints_not_mapped"]) == (2, ["q0", "q1"])
+    assert found["choose"] == [f"kinestream publish {path} --unit {unit}" for unit in ("rad", "deg", "own")]

@@ -12,7 +12,7 @@ from kinestream.deploy.cli import application
 from kinestream.producers.recordings import Choices, open_recording
 from kinestream.producers.recordings.take import OWN, UNDECLARED, Signal
 from kinestream.producers.recordings.units import Beside, settle
-from kinestream.schemas.errors import RecordingError, UndecidedError
+from kinestream.schemas.errors import UndecidedError
 from kinestream.schemas.models import load_model, model_ids
 from tests.plugins.recordings import write_episode
 
@@ -144,10 +144,41 @@ def test_a_csv_declares_a_unit_in_its_header(unit, scale, header, tmp_path):
     assert np.array_equal(episode.position, (np.array([[1, 2], [1.5, 2.5]]) * scale).astype(np.float32))
 
 
-def test_a_header_that_declares_one_unit_for_some_joints_only_is_refused(tmp_path):
-    (tmp_path / "x.csv").write_text("t,a.pos [rad],b.pos\n0,1,2\n")
-    with pytest.raises(RecordingError, match="declares rad for some columns of one signal and nothing"):
-        open_recording(tmp_path / "x.csv")
+def test_a_header_that_declares_a_unit_for_some_joints_only_asks_for_the_others(tmp_path):
+    (path := tmp_path / "x.csv").write_text("t,a.pos [rad],b.pos,c.pos [mm]\n0,1,2,500\n0.1,1,3,600\n")
+    with pytest.raises(
+        UndecidedError, match=r"declares mm, rad for some .* nothing for b; declare .* b \[rad\], or say"
+    ):
+        open_recording(path)
+    for unit, scale in (("rad", 1), ("deg", np.pi / 180)):
+        said = read(path, unit=unit)
+        assert said.joints == ("a", "b", "c")
+        assert np.array_equal(said.position, np.array([[1, 2 * scale, 0.5], [1, 3 * scale, 0.6]]).astype(np.float32))
+        assert any(told.startswith("joint_position (b): ") for told in said.conversions)
+    own = read(path, unit="own")
+    assert (own.joints, own.further["joint_position_own"].tolist()) == (("a", "c"), [[2], [3]])
+
+
+def test_what_declares_no_unit_is_proven_by_the_limits_or_mapped_beside_what_declares_one(tmp_path):
+    model, moves = load_model(PANDA), moving()
+    names = [f"{name}.pos{' [deg]' if k == 0 else ''}" for k, name in enumerate(model.joint_names[:7])]
+    turned = moves * np.array([180 / np.pi, *[1] * 6])
+    rows = [",".join(map(repr, [0.02 * k, *row])) for k, row in enumerate(turned.tolist())]
+    (path := tmp_path / "x.csv").write_text("\n".join([f"t,{','.join(names)}", *rows]))
+    assert np.allclose(read(path, model=PANDA).position[:, :7], moves, atol=1e-6)
+    path.write_text("t,a.pos [deg],b.pos\n0,90,2\n0.1,45,3\n")
+    (lines := tmp_path / "c.yaml").write_text("id: x\njoints:\n  b: {raw: [2, 3], rad: [0, 1]}\n")
+    mapped = read(path, calibration=str(lines))
+    assert np.allclose(mapped.position, [[np.pi / 2, 0], [np.pi / 4, 1]])
+
+
+def test_effort_of_some_joints_in_newton_metres_leaves_the_others_a_channel(tmp_path):
+    (path := tmp_path / "x.csv").write_text(
+        "t,a.pos [rad],b.pos [rad],a.torque [Nm],b.torque\n0,1,2,3,4\n0.1,1,3,3,5\n"
+    )
+    episode = read(path)
+    assert episode.further["joint_effort_own"].tolist() == [[4], [5]]
+    assert {c.name: (c.unit, c.element_names) for c in episode.channels}["joint_effort"] == ("Nm", ("a",))
 
 
 def test_effort_is_newton_metres_only_where_the_header_says_so(tmp_path):
