@@ -6,7 +6,6 @@ import hashlib
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import astuple, dataclass
-from difflib import get_close_matches
 from functools import cache
 from importlib.resources import files
 from typing import Any, Final
@@ -15,6 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from kinestream.schemas.errors import UnknownModelError
+from kinestream.schemas.nearest import nearest
 
 Array = npt.NDArray[np.float64]
 
@@ -104,6 +104,10 @@ class RobotModel:
         return next((d.joints[name] for d in self.dialects if name in d.joints), None)
 
 
+#: Letters in order that an id near another shares with it: ids are long, and people know a word of them.
+_NEAR_ID: Final = 0.5
+
+
 @cache
 def model_ids() -> tuple[str, ...]:
     """Every described model, sorted."""
@@ -114,7 +118,7 @@ def model_ids() -> tuple[str, ...]:
 def load_model(model_id: str) -> RobotModel:
     """The description of ``model_id``; raises :class:`UnknownModelError` naming the nearest ones."""
     if model_id not in model_ids():
-        near = get_close_matches(model_id, model_ids(), n=5, cutoff=0.3)
+        near = nearest(model_id, model_ids(), 5, _NEAR_ID)
         raise UnknownModelError(
             f"robot model {model_id!r} is not described; "
             + (f"near it: {', '.join(near)}" if near else f"there are {len(model_ids())}, such as {model_ids()[0]}")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Final
 
@@ -16,14 +16,18 @@ from kinestream.producers.recordings.csv_header import (
     channel,
     columns_of,
     joint_signals,
+    may_be_position,
     signals_of,
     split,
+    whole_numbers,
 )
 from kinestream.producers.recordings.csv_table import SHOWN, Table, missing, read_table
 from kinestream.producers.recordings.identify import named_somewhere
+from kinestream.producers.recordings.naming import MODEL
 from kinestream.producers.recordings.take import UNDECLARED, Choices, Clock, Hint, Signal, Take, parted_takes
 from kinestream.schemas.errors import RecordingError, UndecidedError
 from kinestream.schemas.models import find_model
+from kinestream.schemas.nearest import nearest
 
 _PER_SECOND: Final = {"ms": 1e3, "us": 1e6, "ns": 1e9}
 _TIME_UNITS: Final = ("s", "sec", *_PER_SECOND)
@@ -62,7 +66,7 @@ class CsvFile:
         base, rest = base_pose([column for column in columns if column not in time], told, odd)
         signals = list(signals_of(rest, told))
         if not any(signal.role != "channel" for signal in signals):
-            signals = self._said(rest, told)
+            signals = self._said(rest, told, odd)
         text = [name for name in self._left_out if TIME.fullmatch(split(name)[0])]
         if text and not time and not self._choices.rate_hz:
             raise UndecidedError(
@@ -83,26 +87,43 @@ class CsvFile:
             left_out=self._left_out,
         )
 
-    def _said(self, columns: Sequence[Column], told: list[str]) -> list[Signal]:
+    def _said(self, columns: Sequence[Column], told: list[str], odd: list[str]) -> list[Signal]:
         """The columns that --joints names are positions: a person says so, for a joint's bare name says it not."""
-        names, bare = self._choices.joints, {split(column.written)[0]: column for column in columns}
-        if names == ("model",):
+        bare = {split(column.written)[0]: column for column in columns}
+        names: tuple[str, ...] = self._choices.joints
+        if tuple(names) == MODEL:
             model = self._choices.described or find_model(self._choices.model)
             names = tuple(name for name in model.joint_names if name in bare) if model else ()
         if not names or not set(names) <= bare.keys():
-            likely = named_somewhere(bare)
-            raise UndecidedError(
-                f"{self._path} names no joint's position, velocity or command (such as q0, elbow.pos); it has"
-                f" {', '.join(list(bare)[:SHOWN])}; where columns bear bare names of joints, say which are positions"
-                " with --joints A,B,C (--joints model: those of the robot's model)",
-                "joints",
-                (",".join(likely),) if likely else (),
-                tuple(bare),
-            )
+            raise self._unsaid(names, bare)
         taken = [Column(c.written, name, split(c.written)[1], c.values) for name in names for c in (bare[name],)]
         position = joint_signals("position", taken, {name: name for name in names}, told)
         rest = [column for name, column in bare.items() if name not in names]
+        odd += whole_numbers(taken)
         return [*position, *map(channel, rest)]
+
+    def _unsaid(self, names: Sequence[str], bare: dict[str, Column]) -> UndecidedError:
+        """That a person has to say which columns are joints, or has said a name that there is not."""
+        if unknown := [name for name in names if name not in bare]:
+            near = {name: nearest(name, bare) for name in unknown}
+            told = "; ".join(f"{name} (near it: {', '.join(near[name]) or 'nothing'})" for name in unknown)
+            meant = [near[name][0] if near.get(name) else name for name in names]
+            right = set(meant) <= bare.keys() and len(set(meant)) == len(meant)
+            text = f"{self._path} has no column {told}, which --joints names; it has {_some(bare)}"
+            return UndecidedError(text, "joints", (",".join(meant),) if right else (), tuple(bare))
+        likely, own = (
+            named_somewhere(bare),
+            tuple(name for name, c in bare.items() if may_be_position(c) and "," not in name),
+        )
+        choices = tuple(",".join(each) for each in dict.fromkeys((likely, own))) if likely else ()
+        return UndecidedError(
+            f"{self._path} names no joint's position, velocity or command (such as q0, elbow.pos); it has"
+            f" {_some(bare)}; where columns bear bare names of joints, say which are positions with --joints A,B,C"
+            " (--joints model: those of the robot's model)",
+            "joints",
+            choices,
+            tuple(bare),
+        )
 
     def _timed(self, column: Column) -> Clock:
         declared = TIME.fullmatch(column.name)
@@ -146,6 +167,12 @@ class CsvFile:
 
     def _counted(self) -> Clock:
         return counted_clock(self._path, len(self._table), self._choices.rate_hz, "given with --rate")
+
+
+def _some(names: Iterable[str]) -> str:
+    """The first few, and how many more."""
+    names = list(names)
+    return ", ".join(names[:SHOWN]) + (f" and {len(names) - SHOWN} more" if len(names) > SHOWN else "")
 
 
 def _upright(xyz: Table) -> float:

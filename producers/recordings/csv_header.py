@@ -123,6 +123,24 @@ def channel(column: Column) -> Signal:
     return Signal("channel", column.name, column.unit, (), column.values.reshape(-1, 1))
 
 
+def may_be_position(column: Column) -> bool:
+    """Whether its header declares no unit that a joint's position is never in."""
+    return column.unit in (UNDECLARED, *_TO_SI["position"])
+
+
+def whole_numbers(columns: Sequence[Column]) -> list[str]:
+    """That some of the columns named as joints hold whole numbers alone, as counts, ids and states do."""
+    found = [c.written for c in columns if _whole(c.values)]
+    if not found or len(found) == len(columns):
+        return []
+    return [f"{', '.join(found)} hold whole numbers alone, the other joints do not: are they joints?"]
+
+
+def _whole(values: Table) -> bool:
+    finite = values[np.isfinite(values)]
+    return bool((finite == np.rint(finite)).all())
+
+
 def joint_signals(role: Role, columns: Sequence[Column], joints: dict[str, str], told: list[str]) -> Iterator[Signal]:
     """One signal of all columns whose unit is one of joints or is not declared; of each foreign unit another.
 

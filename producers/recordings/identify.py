@@ -30,7 +30,8 @@ FAMILIES: Final = {"universal-robots-ur5e": "every arm of Universal Robots"}
 #: Names that only count joints, by side at most (joint1, right_joint_2.pos, A3): many robots' joints bear them.
 COUNTED: Final = re.compile(
     r"(?:(?:left|right|l|r|arm|arm\d|robot|robot\d)[._/ -]?)*"
-    r"(?:joint|j|axis|motor|servo|q|a)[._/ -]?\d+(?:[._/ -]joint)?(?:\.pos)?",
+    r"(?:(?:joint|j|axis|motor|servo|q|a)[._/ -]?\d+(?:[._/ -]joint)?(?:\.pos)?"
+    r"|(?:q_?pos|q|joint_?pos(?:ition)?s?)(?:_?\d+|\[\d+\]))",
     re.I,
 )
 #: Before the name of a robot nobody has described.

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from itertools import islice
 from pathlib import Path
@@ -14,11 +15,12 @@ import numpy as np
 from kinestream.producers.recordings.clocks import stamp_oddities, usual_rate
 from kinestream.producers.recordings.formats import open_source
 from kinestream.producers.recordings.identify import Guess, canonical
+from kinestream.producers.recordings.naming import named
 from kinestream.producers.recordings.normalise import all_joint_names, joint_names
 from kinestream.producers.recordings.normalised import NormalisedRecording, guess_of
 from kinestream.producers.recordings.oddities import Oddities, parted
 from kinestream.producers.recordings.recording import RecordedEpisode
-from kinestream.producers.recordings.take import Choices, Source, Take
+from kinestream.producers.recordings.take import OWN, Choices, Source, Take
 from kinestream.schemas.errors import RecordingError, UndecidedError, UnknownModelError
 from kinestream.schemas.frames import Int64
 from kinestream.schemas.models import NEEDS_LIMITS
@@ -64,7 +66,7 @@ class Inspection:
     #: the command to use; empty where it is refused
     publish: str = ""
     refused: str = ""
-    #: the commands that would work where only a person can choose; HZ or A,B,C is left to fill in
+    #: the commands that would work where only a person can choose; HZ, A,B,C or FILE is left to fill in
     choose: list[str] = field(default_factory=list)
 
 
@@ -75,7 +77,7 @@ def inspect(typed: Path | str, choices: Choices | None = None) -> Inspection:
     """
     choices, path = choices or Choices(), Path(typed)
     problem, seen, source, guess = _open(path, choices)
-    found = _sketch(path, source, guess)
+    found = _sketch(path, source, guess, seen)
     try:
         if problem is not None:
             raise problem
@@ -118,6 +120,10 @@ def _forget(found: Inspection, choices: Choices, seen: Choices) -> None:
         found.rate_hz = found.nominal_rate_hz = found.duration_s = 0.0
         found.rate_declared, found.clocks = False, []
         found.oddities = [text for text in found.oddities if not text.startswith("the stamps are computed")]
+    if seen.joints != choices.joints:
+        found.oddities.insert(
+            0, f"seen as if --joints {','.join(seen.joints)} were said: which are joints is not known"
+        )
     if seen.topic != choices.topic:
         found.oddities.insert(0, f"seen as if --topic {seen.topic} were said: the other topics may hold other joints")
 
@@ -139,14 +145,24 @@ def _decided(
             continue
         chosen = replace(choices, **{problem.option: value})  # type: ignore[arg-type]
         try:
-            NormalisedRecording(path, open_source(path, chosen), chosen)
+            tried = NormalisedRecording(path, open_source(path, chosen), chosen)
         except UndecidedError as further:
             if further.option != problem.option:
                 yield from _decided(path, chosen, further, fill)
         except (RecordingError, UnknownModelError):
             continue
         else:
+            yield from _with_joints(path, chosen, fill) if tried.undeclared else [(chosen, fill)]
+
+
+def _with_joints(path: Path, choices: Choices, fill: tuple[str, ...]) -> Iterator[tuple[Choices, tuple[str, ...]]]:
+    """The ways to say the unit of joints that would be channels without it."""
+    for unit in ("deg", OWN):
+        chosen = replace(choices, unit=unit)
+        with suppress(RecordingError, UnknownModelError):
+            NormalisedRecording(path, open_source(path, chosen), chosen)
             yield chosen, fill
+    yield choices, (*fill, "calibration")
 
 
 def publish_line(path: Path | str, choices: Choices, fill: Sequence[str] = ()) -> str:
@@ -158,17 +174,19 @@ def publish_line(path: Path | str, choices: Choices, fill: Sequence[str] = ()) -
         "--unit": choices.unit,
         "--topic": choices.topic,
         "--split": f"{choices.split_s:g}" if choices.split_s else "",
-        "--calibration": choices.calibration,
+        "--calibration": "FILE" if "calibration" in fill else choices.calibration,
     }
     words = [word for option, value in given.items() if value for word in (option, value)]
     return shlex.join(["kinestream", "publish", str(path), *words])
 
 
-def _sketch(path: Path, source: Source, guess: Guess) -> Inspection:
+def _sketch(path: Path, source: Source, guess: Guess, choices: Choices) -> Inspection:
     first = next(source.takes(), None)
     names = joint_names(first.signals) if first else ()
     beside = [name for name in all_joint_names(first.signals) if name not in names] if first else []
-    mapped = {name: joint for name in names if (joint := canonical(guess.model, name) if guess.model else None)}
+    called = _called(path, first, guess, choices) if first else {}
+    own = {name: called.get(name, name) for name in names}
+    mapped = {name: joint for name in names if guess.model and (joint := canonical(guess.model, own[name]))}
     robot = {"model_id": guess.model_id, "confidence": guess.confidence, "why": guess.why}
     found = Inspection(
         path=str(path),
@@ -183,6 +201,14 @@ def _sketch(path: Path, source: Source, guess: Guess) -> Inspection:
     if first is not None:
         _add_first(found, first)
     return found
+
+
+def _called(path: Path, first: Take, guess: Guess, choices: Choices) -> Mapping[str, str]:
+    """What a person calls columns that the recording only counts."""
+    signal = next((s for s in first.signals if s.role != "channel" and s.elements), None)
+    with suppress(RecordingError):  # why it is refused is told by those who read it
+        return named(path, signal, choices, guess.model, {}).renamed if signal else {}
+    return {}
 
 
 def _add_first(found: Inspection, take: Take) -> None:

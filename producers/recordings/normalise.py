@@ -10,9 +10,10 @@ from typing import Final
 import numpy as np
 
 from kinestream.producers.recordings.calibration import beyond, calibrate, merged, read_calibration
-from kinestream.producers.recordings.identify import PROVISIONAL, Guess, canonical, strange
+from kinestream.producers.recordings.identify import Guess, canonical, strange
+from kinestream.producers.recordings.naming import named, no_joints_of
 from kinestream.producers.recordings.partly import is_partly, settle_partly
-from kinestream.producers.recordings.take import DEGREES, RADIANS, UNDECLARED, Choices, Role, Signal, Values
+from kinestream.producers.recordings.take import RADIANS, UNDECLARED, Choices, Role, Signal, Values
 from kinestream.producers.recordings.units import Beside, Settled, settle
 from kinestream.schemas.errors import RecordingError, UndecidedError
 from kinestream.schemas.frames import Float32, Int64
@@ -49,6 +50,7 @@ class Normaliser:
         self._odd: list[str] = []
         self._t_ns: Int64 | None = None
         self._joints: tuple[str, ...] = ()
+        self._renamed = dict[str, str]()
         self._signals: dict[str, Float32] = {}
         self._channels: list[Channel] = []
         self._further: dict[str, Float32] = {}
@@ -102,20 +104,12 @@ class Normaliser:
             self._place(signal)
 
     def _named(self, signal: Signal) -> Signal:
-        """With the names a person gives for columns that have none."""
-        chosen, width = self._choices.joints, signal.values.shape[1]
-        if signal.elements and chosen and chosen != ("model",) and set(chosen) != set(signal.elements):
-            self._odd.append(f"{signal.name} names its columns itself: --joints changes nothing there")
-        if signal.elements or not chosen or signal.unit not in (UNDECLARED, *RADIANS.values(), *DEGREES.values()):
-            return signal
-        if chosen == ("model",):
-            chosen = self._guess.model.joint_names if self._guess.model else ()
-        if len(chosen) != width:
-            raise RecordingError(
-                f"{self._where}: {signal.name} has {width} columns, --joints names {len(chosen)}; name one a column"
-            )
-        self._told.append(f"{signal.name}: its columns are named by --joints, in order")
-        return replace(signal, elements=chosen)
+        """With the names a person gives for columns that have none, or only numbers."""
+        found = named(self._where, signal, self._choices, self._guess.model, self._renamed)
+        self._told += found.told
+        self._odd += found.odd
+        self._renamed |= found.renamed
+        return found.signal
 
     def _settled(self, signal: Signal) -> tuple[Signal, Signal | None]:
         """With its unit known, and the columns of it that stay as they are; raises where it could be two."""
@@ -209,12 +203,8 @@ class Normaliser:
                 f"{self._where}: {signal.name} names {', '.join(twice)} more than once; name each once"
             )
         foreign = strange(model, elements) if model else ()
-        if foreign or (model and not (columns or self._columns(signal))):
-            raise RecordingError(
-                f"{self._where}: {', '.join(foreign or elements)} are no joints of {self._guess.model_id};"
-                " --model takes another model's id, a FILE.json that describes the robot (docs/robots.md), or"
-                f" {PROVISIONAL}NAME for one nobody has described"
-            )
+        if model and (foreign or not (columns or self._columns(signal))):
+            raise no_joints_of(self._where, foreign or elements, elements, model)
 
     def _keep_part(self, signal: Signal, columns: dict[str, int]) -> None:
         """Joints that are not all those of the episode: a channel that names them, for no value is invented."""

@@ -12,7 +12,7 @@ from kinestream.producers.recordings.identify import Guess, declared_model, iden
 from kinestream.producers.recordings.normalise import Normalised, Normaliser, joint_names, layout
 from kinestream.producers.recordings.oddities import beside_limits
 from kinestream.producers.recordings.recording import RecordedEpisode
-from kinestream.producers.recordings.take import Choices, Divisible, Source, Take
+from kinestream.producers.recordings.take import OWN, Choices, Divisible, Source, Take
 from kinestream.schemas.errors import RecordingError
 
 
@@ -47,9 +47,16 @@ class NormalisedRecording:
         self._calibration_id = read_calibration(Path(choices.calibration)).id if choices.calibration else ""
         self.guess = guess_of(path, source, choices).certain(_said(path, source))
         self._units: dict[str, tuple[str, str]] = {}
+        self._joints: tuple[str, ...] = ()
         first = next(self._takes(), None)
         if first is not None:  # what cannot be brought into the form is refused before anything is sent
-            self._units = dict(self._normalised(first).units)
+            done = self._normalised(first)
+            self._units, self._joints = dict(done.units), done.joints
+
+    @property
+    def undeclared(self) -> bool:
+        """Whether its first episode has no joints because nobody says, and nothing proves, in which unit they are."""
+        return any(unit == (OWN, "") for unit in self._units.values()) and not self._joints
 
     def __iter__(self) -> Iterator[RecordedEpisode]:
         """The episodes present, in order; raises :class:`RecordingError` at one that cannot be read."""
