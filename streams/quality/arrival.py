@@ -47,7 +47,7 @@ def interarrival_jitter(transit_s: Floats) -> Floats:
 
 
 class Arrivals:
-    """T3 jitter; T9 latency r - t (p50, p95, p99, max), s; T10 skew (slope of r - t on t, ppm) and clock steps.
+    """T3 jitter; T9 latency max(r - t, 0) (p50, p95, p99, max), s; T10 skew (slope of r - t on t, ppm) and clock steps.
 
     T9: median above 0.15 s SUSPECT, 0.3 s FAIL (an operator's limits, a weak source); a robot clock over 1 s ahead
     SUSPECT. T10: |skew| > 100 ppm by three standard errors SUSPECT (ours); the least r - t of neighbouring 5 s windows
@@ -98,7 +98,7 @@ class Arrivals:
     def _add(self, seq: Integers, t_ns: Integers, broker_ns: Integers, last: NDArray[np.intp]) -> None:
         age = (broker_ns[last] - t_ns[last]) / SECOND
         self.ages.add(np.maximum(age, 0.0))
-        self.oldest = max(self.oldest, float(age.max()))
+        self.oldest = max(self.oldest, float(age.max()), 0.0)
         if -float(age.min()) > self.ahead:
             at = last[int(age.argmin())]
             self.ahead, self.ahead_first = -float(age.min()), int(seq[at])
@@ -149,6 +149,10 @@ class Arrivals:
         residual = max(0.0, self._xx - self._tx**2 / self._tt)
         return 1e6 * sqrt(residual / max(1, self._n - 2) / self._tt)
 
+    def _age_of(self, share: float) -> float:
+        """A quantile of the ages, s; never above the greatest, as the middle of its bin may be."""
+        return min(self.ages.quantile(share), self.oldest)
+
     def _rebased(self) -> bool:
         """Whether ages mean anything: a recording sent later is old by choice."""
         return self.context.live
@@ -159,7 +163,7 @@ class Arrivals:
         return whole._age(span) + whole._clock(span) if whole.records else []
 
     def _age(self, span: Span) -> list[Finding]:
-        rules, age = self.rules, self.ages.quantile(0.5)
+        rules, age = self.rules, self._age_of(0.5)
         if self.ahead > rules.ahead_s:
             told = _duration(self.ahead)
             facts = {"value": -self.ahead, "threshold": -rules.ahead_s, "flag": Flag.SUSPECT, "origin": Origin.OURS}
@@ -199,11 +203,11 @@ class Arrivals:
         jitter = self.jitter if self.records > 1 else NONE
         flag = Flag.NOT_EVALUATED if self.records < 2 else Flag.SUSPECT if late else Flag.GOOD
         reordered = float(delivery.reordered) if delivery.reordered >= 0 else NONE
-        ages = {f"T9.p{q}": self.ages.quantile(q / 100) for q in (95, 99)}
+        ages = {f"T9.p{q}": self._age_of(q / 100) for q in (95, 99)}
         return [
             MetricValue("T3", "", jitter, "s", flag),
             plain("T7", reordered, "frames"),
-            *rows("T9", "s", self.ages.quantile(0.5), arrived, found),
+            *rows("T9", "s", self._age_of(0.5), arrived, found),
             *(plain(name, value, "s") for name, value in ages.items()),
             plain("T9.max", self.oldest if arrived else NONE, "s"),
             *rows("T10", "ppm", self.skew_ppm(), self._n >= 3, found),

@@ -81,3 +81,16 @@ def test_a_robot_clock_seven_days_ahead_of_the_log_is_named():
     finding = only(f for f in arrivals.findings(judge.span) if f.metric == "T9")
     assert finding.flag == "SUSPECT"
     assert finding.message == "The robot's clock is 7.0 d ahead of the broker's"
+    assert _ages(arrivals) == [0.0] * 4, "no frame is older than none"
+
+
+def test_no_quantile_of_the_ages_is_above_the_greatest():
+    arrivals = Arrivals(Context("x", (), (), np.zeros(0), np.zeros(0), np.zeros(0), False, 100.0), BUILTIN)
+    log = START_NS + np.arange(200) * 10_000_000
+    arrivals.add(np.arange(200), log - 500_000_000, log)
+    assert _ages(arrivals) == [0.5] * 4
+
+
+def _ages(arrivals):
+    """Median, p95, p99 and greatest."""
+    return [row.value for row in arrivals.values(Delivery(0, 0), {}) if row.id.startswith("T9")]
