@@ -17,8 +17,8 @@ _ROUND: Final = np.array([5, 10, 15, 20, 24, 25, 30, 50, 60, 90, 100, 120, 125, 
 #: So near a round rate, that one is meant; periods that tell a rate.
 _NEAR: Final = 0.01
 _PERIODS: Final = 10
-#: Of the median period: a longer gap is a stall.
-_STALL: Final = 3.0
+#: Of the nominal period: a longer gap is a stall, and the metric T4 counts as many (docs/metrics.md).
+_STALL: Final = 2.5
 #: By which a source of no rate is looked into; nothing that hangs on it is told.
 SUPPOSED_HZ: Final = 50.0
 _DAY_NS: Final = 86_400_000_000_000
@@ -81,7 +81,11 @@ def stamp_oddities(clock: Clock, rate_hz: float) -> tuple[str, ...]:
     if rate_hz and _is_index(clock, rate_hz):
         return (f"the stamps are synthetic: frame / {rate_hz:g} Hz, not measured",)
     median = _median(steps)
-    return (*_period(clock.t_ns, steps, median, rate_hz), *_stalls(steps, median), *_order(steps))
+    return (
+        *_period(clock.t_ns, steps, median, rate_hz),
+        *_stalls(steps, median, rate_hz or usual_rate(clock)),
+        *_order(steps),
+    )
 
 
 def usual_rate(clock: Clock) -> float:
@@ -121,13 +125,14 @@ def _period(t_ns: Int64, steps: Int64, median: float, rate_hz: float) -> tuple[s
     return ()
 
 
-def _stalls(steps: Int64, median: float) -> tuple[str, ...]:
-    if median <= 0 or steps.max() <= _STALL * median:
+def _stalls(steps: Int64, median: float, rate_hz: float) -> tuple[str, ...]:
+    period = 1e9 / rate_hz if rate_hz else median
+    if median <= 0 or steps.max() <= _STALL * period:
         return ()
-    many = int((steps > _STALL * median).sum())
+    many = int((steps > _STALL * period).sum())
     return (
-        f"{many} stalls: two frames lie {steps.min() / 1e6:.0f} to {steps.max() / 1e6:.0f} ms apart, mostly"
-        f" {median / 1e6:.0f} ms",
+        f"{many} stall{'s' * (many > 1)}: two frames lie more than {_STALL * period / 1e6:.0f} ms apart ({_STALL:g}"
+        f" periods), up to {steps.max() / 1e6:.0f} ms; mostly {median / 1e6:.0f} ms",
     )
 
 

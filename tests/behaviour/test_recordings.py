@@ -56,7 +56,8 @@ REAL = {
     ),
     MCAP.format(14): Real(Choices("provisional:arm"), ("header stamp is 4.1 s behind", "only numbered")),
     "so100-real-telemetry-csv/20250721_092957_robot_state.csv": Real(
-        Choices("therobotstudio-so-100"), ("12 stalls: two frames lie 18 to 394 ms apart", "in a unit nobody declares")
+        Choices("therobotstudio-so-100"),
+        ("13 stalls: two frames lie more than 83 ms apart", "in a unit nobody declares"),
     ),
     "ur10-real-teleop-csv/run_20260514_203014_data.csv": Real(
         Choices(unit="rad"), (UR10_PERIOD, "only numbered (q0 to q5)")
