@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
 
 from kinestream.schemas.errors import BrokerError, KinestreamError, StoreError, UnknownModelError
+from kinestream.schemas.lacking import lack_limits
 from kinestream.schemas.model_files import read_model
-from kinestream.schemas.models import NEEDS_LIMITS, Models, RobotModel, find_model, load_model, model_ids
+from kinestream.schemas.models import Models, RobotModel, find_model, load_model, model_ids
 from kinestream.schemas.settings import Settings
 
 #: How a file that describes a robot ends.
@@ -128,12 +128,6 @@ def provisional_named(model_id: str) -> KnownModel | None:
         return next((one for one in _provisional(()) if one.model_id == model_id), None)
     except KinestreamError:
         return None
-
-
-def lack_limits(not_evaluated: Sequence[str], channels: Sequence[str]) -> tuple[str, ...]:
-    """Those metrics of a take of a robot nobody described that its description would have judged."""
-    measured = {"", *channels}
-    return tuple(metric for metric in not_evaluated if NEEDS_LIMITS.get(metric, "none") in measured)
 
 
 def _provisional(known: tuple[str, ...]) -> list[KnownModel]:

@@ -19,9 +19,6 @@ from kinestream.schemas.nearest import nearest
 Array = npt.NDArray[np.float64]
 
 _FOLDER = files("kinestream.schemas") / "robots"
-#: Metrics that a take of a described robot has and one of a provisional robot lacks -> the channel they also need.
-NEEDS_LIMITS: Final = {"I2": "", "I3": "", "I4": "velocity", "I5": "effort", "I5.saturated": "effort",
-                       "I6": "command", "I8": "", "I9": ""}  # fmt: skip
 _LIMITS = ("lower", "upper", "velocity", "effort")
 
 

@@ -67,7 +67,7 @@ def _told(found: Inspection) -> Iterator[str]:
     if found.robot["choices"]:
         yield f"choices    {', '.join(found.robot['choices'])}"
     if found.not_judged:
-        yield f"not judged {', '.join(found.not_judged)}: they need limits, which a description gives (docs/robots.md)"
+        yield f"not judged for lack of limits: {', '.join(found.not_judged)}; a description gives them (docs/robots.md)"
     yield f"mapped     {_few([f'{name} -> {joint}' for name, joint in found.joints_mapped.items()])}"
     yield f"not mapped {_few(found.joints_not_mapped)}"
     yield f"measured   {_few([_channel(**channel) for channel in found.channels], 24)}"

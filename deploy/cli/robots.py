@@ -208,19 +208,19 @@ def _say(*lines: str) -> None:
 
 
 def _unknown(model: RobotModel) -> list[str]:
-    """Which limits nobody knows, and what is not judged for lack of them; joints that turn without end need none."""
-    driven = [joint for joint in model.joints if not joint.mimic]
-    ranged = [joint for joint in driven if joint.type != "continuous"]
-    lacking = {
-        "position limits": ("I3, I6", [j.name for j in ranged if None in (j.lower, j.upper)]),
-        "velocity limits": ("I4", [j.name for j in driven if j.velocity is None]),
-        "effort limits": ("I5", [j.name for j in driven if j.effort is None]),
-    }
+    """Which limits nobody knows, and what is not judged for lack of them."""
+    from kinestream.schemas.lacking import lacking, limit_of
+
+    driven, groups = (
+        [joint for joint in model.joints if not joint.mimic],
+        dict[tuple[str, tuple[str, ...]], list[str]](),
+    )
+    for metric, names in lacking(model).items():
+        groups.setdefault((limit_of(metric), names), []).append(metric)
     return [
-        f"not judged for lack of {what}: {metrics} of"
+        f"not judged for lack of {limit} limits: {', '.join(metrics)} of"
         f" {'every joint' if len(names) == len(driven) else ', '.join(names)}"
-        for what, (metrics, names) in lacking.items()
-        if names
+        for (limit, names), metrics in groups.items()
     ]
 
 

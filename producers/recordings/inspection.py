@@ -23,7 +23,7 @@ from kinestream.producers.recordings.recording import RecordedEpisode
 from kinestream.producers.recordings.take import OWN, Choices, Source, Take
 from kinestream.schemas.errors import RecordingError, UndecidedError, UnknownModelError
 from kinestream.schemas.frames import Int64
-from kinestream.schemas.models import NEEDS_LIMITS
+from kinestream.schemas.lacking import lacking
 
 #: Commands shown where a person has to choose.
 _MOST_CHOICES: Final = 12
@@ -61,7 +61,7 @@ class Inspection:
     conversions: list[str] = field(default_factory=list)
     #: what the recording holds and `publish` leaves out
     left_out: list[str] = field(default_factory=list)
-    #: metrics that need limits nobody knows: those of a robot nobody has described
+    #: metrics of what is measured that are judged of no joint, for they need limits nobody knows
     not_judged: list[str] = field(default_factory=list)
     #: the command to use; empty where it is refused
     publish: str = ""
@@ -89,8 +89,7 @@ def inspect(typed: Path | str, choices: Choices | None = None) -> Inspection:
         ways = (publish_line(typed, *way) for way in _decided(path, choices, refusal))
         found.choose = list(islice(ways, _MOST_CHOICES))
     _forget(found, choices, seen)
-    if guess.model is None:
-        found.not_judged = list(NEEDS_LIMITS)
+    found.not_judged = _not_judged(guess, source, found)
     return found
 
 
@@ -201,6 +200,16 @@ def _sketch(path: Path, source: Source, guess: Guess, choices: Choices) -> Inspe
     if first is not None:
         _add_first(found, first)
     return found
+
+
+def _not_judged(guess: Guess, source: Source, found: Inspection) -> list[str]:
+    """What is judged of no joint for lack of limits, of the signals there are; of a refused recording, by its names."""
+    channels = {channel["name"] for channel in found.channels}
+    if found.refused:
+        first = next(source.takes(), None)
+        channels = {signal.role for signal in first.signals} if first else set()
+    driven = [joint for joint in guess.model.joints if not joint.mimic] if guess.model else []
+    return [metric for metric, names in lacking(guess.model, channels).items() if len(names) == len(driven)]
 
 
 def _called(path: Path, first: Take, guess: Guess, choices: Choices) -> Mapping[str, str]:

@@ -9,8 +9,9 @@ from typer.testing import CliRunner
 
 from kinestream.deploy.cli import application
 from kinestream.deploy.judging.judged import judge_recorded
-from kinestream.deploy.robot_models import KnownModel, lack_limits
+from kinestream.deploy.robot_models import KnownModel
 from kinestream.producers.recordings import RecordedEpisode
+from kinestream.schemas.lacking import lack_limits, lacking
 from kinestream.schemas.model_files import content_of, read_model
 from kinestream.schemas.models import load_model, model_ids
 from tests.unit.test_descriptions import BOMB, MJCF, URDF
@@ -49,10 +50,11 @@ def test_everything_is_readable_at_100_columns(robots):
 
 def test_a_model_says_what_is_not_judged_for_lack_of_limits(robots):
     out = robots("show", "unitree-h1-2")[1]
-    assert "not judged for lack of velocity limits: I4 of every joint\n" in out
+    assert "not judged for lack of velocity limits: I4, I8, I9 of every joint\n" in out
+    assert "not judged for lack of effort limits: I5, I5.saturated of every joint\n" in out
     assert "lack of position limits" not in out
     out = robots("show", "ihmc-alex-nub-hands")[1]
-    assert "not judged for lack of velocity limits: I4 of RightShoulderPitch" in out
+    assert "not judged for lack of velocity limits: I4, I8, I9 of RightShoulderPitch" in out
     assert "not judged" not in robots("show", "franka-fr3")[1]
 
 
@@ -87,6 +89,18 @@ def test_what_lacks_limits_is_what_a_description_would_have_judged(measured):
     unknown = not_evaluated(replace(take, model_id="nobody-knows"))
     by_description = set(unknown) - set(not_evaluated(take))
     assert set(lack_limits(unknown, measured)) == by_description != set()
+
+
+@pytest.mark.parametrize("model_id", ["franka-fr3", "fourier-n1", "therobotstudio-so-100", "hightorque-hi-25-dof"])
+def test_what_a_described_model_lacks_is_what_the_judge_cannot_evaluate(model_id):
+    model = load_model(model_id)
+    q = np.cumsum(np.random.default_rng(1).normal(0, 1e-3, (400, len(model.joint_names))), axis=0).astype(np.float32)
+    t_ns = np.arange(400, dtype=np.int64) * 10_000_000
+    signals = dict.fromkeys(("position", "velocity", "effort", "command"), q)
+    take = RecordedEpisode("x", model_id, model.joint_names, (), 100.0, t_ns, 1, False, **signals)
+    rows = judge_recorded(take).judgement.metrics
+    unevaluated = {row.id for row in rows if not row.joint and row.flag == "NOT_EVALUATED"}
+    assert unevaluated & lacking(None).keys() == lacking(model).keys()
 
 
 def test_where_nothing_runs_the_list_says_what_it_cannot_show(robots):
