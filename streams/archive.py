@@ -112,10 +112,10 @@ class Archive:
 
     def episode(self, episode_id: str) -> JsonDict:
         """One episode, its latest revision: as in :meth:`episodes`, with every further column, ``metrics``
-        ({id, joint, value, unit, flag} each) and ``findings``, the worst first. Its start record tells ``conversions``
-        (sentences in order), ``source`` and, of a recording with a date, ``source_started_at`` and, once closed,
-        ``source_ended_at`` (ISO, UTC, to the ns), both by its own clock.
-        Ready for JSON.
+        ({id, joint, value, unit, flag} each) and ``findings``, the worst first. Its start record tells ``channels``
+        ({name, width, unit, element_names} each; joints name those of joints), ``conversions`` (sentences in order),
+        ``source`` and, of a recording with a date, ``source_started_at`` and, once closed, ``source_ended_at`` (ISO,
+        UTC, to the ns), both by its own clock. Ready for JSON.
         """
         row = self._row(episode_id, _DETAIL)
         metrics: list[Any] = []
@@ -165,6 +165,12 @@ class Archive:
                 for name, width in found.widths.items()
             },
         }
+
+    def element_names(self, episode_id: str) -> dict[str, tuple[str, ...]]:
+        """What each column of a channel is called, of the channels whose robot names them; not those of joints."""
+        row = self._row(episode_id, "start, topic")
+        start = self._open(episode_id)["start"] if row is None else self._start(row)
+        return {c["name"]: tuple(c["element_names"]) for c in start["channels"] if c["element_names"]}
 
     def verify(self, episode_ids: Iterable[str]) -> Iterator[Verified]:
         """Read the frames of closed episodes back and hash them again; one answer an episode, in order of days.

@@ -60,11 +60,15 @@ def shown(row: JsonDict) -> JsonDict:
 
 
 def origin(start: JsonDict, duration_s: float | None) -> JsonDict:
-    """Where an episode's values are from, as its start record says; a live one has no source.
+    """What an episode's values are and where they are from, as its start record says; a live one has no source.
 
     ``duration_s`` by the stamps is a recording's own: moving them to now changes no difference. None while it is open.
     """
-    told: JsonDict = {"source": start["source"], "conversions": list(start["conversions"])}
+    told: JsonDict = {
+        "channels": [dict(channel) for channel in start["channels"]],
+        "source": start["source"],
+        "conversions": list(start["conversions"]),
+    }
     began = start["source_started_at_ns"]
     if began is None:
         return told

@@ -52,6 +52,9 @@ def episode(
         return
     table(("episode", episode_id), [(name, _noted(name, found[name])) for name in found if name not in _LISTS])
     say("")
+    rows = [(c["name"], str(c["width"]), c["unit"], ", ".join(c["element_names"]) or "-") for c in found["channels"]]
+    table(("channel", "width", "unit", "its columns"), rows)
+    say("")
     if found["conversions"]:
         table(("conversion",), [(told,) for told in found["conversions"]])
         say("")
@@ -108,7 +111,7 @@ _CLOCKS = {
     "source_started_at": "first stamp of the recording",
     "source_ended_at": "last stamp of the recording",
 }
-_LISTS = ("episode_id", "conversions", "metrics", "findings")
+_LISTS = ("episode_id", "channels", "conversions", "metrics", "findings")
 
 
 def _cells(one: dict[str, Any]) -> tuple[str, ...]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import zipfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -20,14 +20,18 @@ def frames(
     episode_id: Annotated[str, typer.Argument(metavar="ID", help="Episode id.")],
     out: Annotated[Path, typer.Option(help="File to write, .npz.", dir_okay=False)],
 ) -> None:
-    """Write an episode's frames to a file for numpy: seq, t, t_ns, joints, and each measured channel (n, width)."""
+    """Write an episode's frames to a file for numpy: seq, t, t_ns, joints, and each measured channel (n, width).
+
+    What a channel's columns are called is in CHANNEL.names, where its robot says it.
+    """
     from kinestream.deploy.cli.episodes import open_archive
     from kinestream.deploy.cli.output import say
     from kinestream.schemas.errors import SettingError
 
     if out.suffix.lower() != ".npz":
         raise SettingError(f"--out {out}: what is written is for numpy.load; give a name that ends with .npz")
-    arrays = open_archive().frames(episode_id)
+    archive = open_archive()
+    arrays = with_names(archive.frames(episode_id), archive.element_names(episode_id))
     try:
         write_npz(out, arrays)
     except OSError as problem:
@@ -36,6 +40,17 @@ def frames(
         ) from problem
     shapes = ", ".join(f"{name} {value.shape}" for name, value in arrays.items())
     say(f"wrote {out}: {shapes}")
+
+
+def with_names(arrays: Mapping[str, Any], names: Mapping[str, Sequence[str]]) -> dict[str, Any]:
+    """The arrays and, behind them, the ``names`` of a channel's columns, unicode (width,), under CHANNEL.names.
+
+    A channel that is itself called so keeps its name, and the other's are left out.
+    """
+    import numpy as np
+
+    named = {f"{name}.names": np.array(elements, np.str_) for name, elements in names.items() if name in arrays}
+    return {**arrays, **{name: told for name, told in named.items() if name not in arrays}}
 
 
 def write_npz(path: Path, arrays: Mapping[str, Any]) -> None:

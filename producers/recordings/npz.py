@@ -117,7 +117,8 @@ class Npz:
                 continue
             role: Role = name if name in RADIANS else "channel"  # type: ignore[assignment]
             unit = RADIANS.get(name, UNDECLARED)
-            signals.append(Signal(role, name, unit, joints if role != "channel" else (), values))
+            names = joints if role != "channel" else _columns(arrays, name, values.shape[1])
+            signals.append(Signal(role, name, unit, names, values))
         clock = Clock("t_ns", arrays["t_ns"].astype(np.int64), 1, bool(arrays["t_ns"][0] > 10**18), "t_ns as it was")
         return Take(self.name, tuple(signals), (clock,), self._choices.rate_hz)
 
@@ -142,6 +143,12 @@ def _arrays(path: Path) -> tuple[dict[str, Any], list[str]]:
             " of float32, every row as long), or texts as np.array([...], dtype=str)"
         )
     return arrays, objects
+
+
+def _columns(arrays: dict[str, Any], name: str, width: int) -> tuple[str, ...]:
+    """What ``kinestream frames`` calls the columns of a channel."""
+    names = arrays.get(f"{name}.names")
+    return tuple(map(str, names)) if names is not None and names.shape == (width,) else ()
 
 
 def _described(arrays: dict[str, Any]) -> list[str]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -23,12 +24,14 @@ from kinestream.deploy.cli.frames import write_npz
 from kinestream.deploy.cli.work import worker_settings
 from kinestream.deploy.local import process
 from kinestream.deploy.local.services import Services
+from kinestream.producers.recordings import open_recording
 from tests.behaviour.test_subscription import Hub, ids
 from tests.plugins.broker import Broker
 from tests.plugins.store import Store
 from tests.plugins.worker import Pipeline
 
 JOINTS = ["left_shoulder_pitch_joint", "left_elbow_joint"]
+FINGERS = ["thumb", "index", "ring"]
 T0 = 1_900_000_000_000_000_000
 ROUNDED = "hand_position: float64 to nearest float32"
 Run = subprocess.CompletedProcess[str]
@@ -71,7 +74,7 @@ def motion(frames: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
 
 def record(pipeline: Pipeline, seed: int, skill: str = "grasp", frames: int = 300) -> str:
     position, t = motion(frames, seed)
-    hand = {"hand_position": Channel("hand_position", 3, "rad")}
+    hand = {"hand_position": Channel("hand_position", 3, "rad", tuple(FINGERS))}
     with (
         Robot(
             f"r{seed}", model_id="unitree-g1-29-dof", joints=JOINTS, channels=hand, settings=pipeline.settings
@@ -118,6 +121,8 @@ def test_a_take_comes_back_bit_for_bit_under_its_episode_id(pipeline: Pipeline, 
     assert (one["status"], one["skill"], one["content_hash"] != "") == ("COMPLETE", "pour", True)
     assert one["channel_names"] == ["position", "command", "hand_position"]
     assert one["conversions"] == [ROUNDED]
+    assert one["channels"][2] == {"name": "hand_position", "width": 3, "unit": "rad", "element_names": FINGERS}
+    assert re.search("hand_position +3 +rad +thumb, index, ring", kinestream(given, "episode", other).stdout)
 
     file = tmp_path / "take.npz"
     episode_id, seed = next(iter(taken.items()))
@@ -125,7 +130,11 @@ def test_a_take_comes_back_bit_for_bit_under_its_episode_id(pipeline: Pipeline, 
     assert done.returncode == 0, done.stderr
     with np.load(file) as packed:
         frames = {name: packed[name] for name in packed.files}
-    assert list(frames) == ["seq", "t", "t_ns", "joints", "position", "command", "hand_position"]
+    kept = ["seq", "t", "t_ns", "joints", "position", "command", "hand_position", "hand_position.names"]
+    assert list(frames) == kept
+    assert frames["hand_position.names"].tolist() == FINGERS
+    (again,) = open_recording(file, model_id="unitree-g1-29-dof")
+    assert {c.name: list(c.element_names) for c in again.channels} == {"hand_position": FINGERS}
     assert frames["joints"].tolist() == JOINTS
     assert is_whole(frames, seed)
 
