@@ -96,7 +96,7 @@ def _undeclared(where: object, signal: Signal, beside: Beside) -> Settled:
     if signal.role in ("position", "command") and largest(signal.values) > RADIANS_WITHIN:
         return _kept(signal)
     if not signal.elements:  # without names it is a channel, or refused for want of them
-        return Settled(signal if beside.model is None else replace(signal, unit=RADIANS[signal.role]))
+        return _nameless(signal) if beside.model is None else Settled(replace(signal, unit=RADIANS[signal.role]))
     if signal.role == "velocity" and beside.position is None:
         return Settled(signal)
     raise UndecidedError(
@@ -106,6 +106,14 @@ def _undeclared(where: object, signal: Signal, beside: Beside) -> Settled:
         "unit",
         ("rad", "deg", OWN),
     )
+
+
+def _nameless(signal: Signal) -> Settled:
+    odd = (
+        f"nothing names the {signal.values.shape[1]} columns of {signal.name}, nor says their unit: kept as one"
+        " channel, without joints; --joints A,B,C and --unit make joints of them"
+    )
+    return Settled(signal, (), (odd,))
 
 
 def _kept(signal: Signal) -> Settled:

@@ -118,3 +118,14 @@ def test_columns_of_whole_numbers_among_joints_are_called_odd(tmp_path):
 )
 def test_of_the_models_the_one_that_holds_the_name_is_the_nearest(name, first):
     assert nearest(name, model_ids(), 5, 0.5)[0] == first
+
+
+def test_columns_nobody_names_are_one_channel_and_that_and_made_stamps_are_called_odd(tmp_path):
+    rows = [",".join(map(str, [0.1, 0.2, 0.8, 0, 0, np.sin(k / 50), np.cos(k / 50), 0.1 * k, 0.2])) for k in range(9)]
+    (path := tmp_path / "a.csv").write_text("\n".join(rows))
+    episode = read(path, rate_hz=50.0)
+    assert (episode.joints, episode.further["source_joints"].shape) == ((), (9, 2))
+    told = " ".join(episode.oddities)
+    assert "nothing names the 2 columns of joints, nor says their unit: kept as one channel, without joints" in told
+    assert "the stamps are computed, not measured: the source holds no time; the rate is given with --rate" in told
+    assert "one channel" not in " ".join(read(path, rate_hz=50.0, joints=("a", "b"), unit="rad").oddities)
