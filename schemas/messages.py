@@ -61,7 +61,9 @@ def spoken(joint: str) -> Wording:
     """A joint's name in words: ``left_elbow_joint`` is "left elbow" and 左肘; no two joints of a model share one."""
     words = load_messages().words
     parts = [part.lower() for part in _PARTS.findall(joint)]
-    told = [part for part in parts if part not in _SILENT] or parts
+    told = [part for part in parts if part not in _SILENT]
+    if all(part.isdecimal() for part in told):  # "joint 18" is a name, "18" is none
+        told = parts
     if not told:
         return Wording(joint, joint)
     full = {"l": "left", "r": "right"}

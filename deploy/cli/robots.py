@@ -56,7 +56,10 @@ def list_models(
     counts = {state: sum(one.state == state for one in found) for state in ("described", "registered", "provisional")}
     say("\n" + ", ".join(f"{count} {state}" for state, count in counts.items()))
     if counts["provisional"]:
-        _say("provisional: frames are kept, but nothing that needs limits is judged; `kinestream robots register FILE`")
+        _say(
+            "provisional: frames are kept, but nothing that needs limits is judged;"
+            " `kinestream robots register FILE --by NAME`"
+        )
 
 
 def show(
@@ -127,7 +130,7 @@ def import_file(
         print(f"note: {note}", file=sys.stderr)
     if out is not None:
         say(f"{draft.format}: {len(draft.model.joint_names)} joints driven -> {out}")
-        say(f"next: compare it with the maker's data sheet, then `kinestream robots register {out}`")
+        say(f"next: compare it with the maker's data sheet, then `kinestream robots register {out} --by NAME`")
 
 
 def diff(
@@ -243,7 +246,7 @@ def _told_provisional(one: KnownModel) -> list[str]:
 def _told_joints(one: KnownModel) -> list[str]:
     return [
         f"joints {', '.join(one.joint_names)}",
-        "describe it: `kinestream robots import FILE.urdf`, review, `kinestream robots register FILE`",
+        "describe it: `kinestream robots import FILE.urdf`, review, `kinestream robots register FILE --by NAME`",
     ]
 
 

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from kinestream.producers.recordings.damaged import text_instead
 from kinestream.schemas.errors import RecordingError
 from kinestream.schemas.frames import Float32
 
@@ -114,7 +115,9 @@ def read_arrow(path: Path) -> Columns:
             table = (arrow.ipc.open_file if _is_file(path) else arrow.ipc.open_stream)(stream).read_all()
             table.validate(full=True)
     except (OSError, ValueError, arrow.ArrowException, MemoryError) as problem:
-        raise RecordingError(f"{path} is cut short or no Arrow file ({_line(problem)}); copy it anew") from problem
+        raise text_instead(path, "Arrow file") or RecordingError(
+            f"{path} is cut short or no Arrow file ({_line(problem)}); copy it anew"
+        ) from problem
     return Columns(path, table)
 
 
@@ -140,7 +143,9 @@ def _open(path: Path) -> Any:
     try:
         return parquet.ParquetFile(path, pre_buffer=False)
     except (OSError, arrow.ArrowException) as problem:
-        raise RecordingError(f"{path} is cut short or no Parquet file ({_line(problem)}); copy it anew") from problem
+        raise text_instead(path, "Parquet file") or RecordingError(
+            f"{path} is cut short or no Parquet file ({_line(problem)}); copy it anew"
+        ) from problem
 
 
 def _line(problem: Exception) -> str:

@@ -15,8 +15,10 @@ from kinestream.producers.recordings.csv_header import (
     Column,
     channel,
     columns_of,
+    degrees_or_gon,
     joint_signals,
     may_be_position,
+    of_joints,
     signals_of,
     split,
     whole_numbers,
@@ -64,7 +66,9 @@ class CsvFile:
         told: list[str] = []
         odd = list(missing(self._header, self._table))
         base, rest = base_pose([column for column in columns if column not in time], told, odd)
-        signals = list(signals_of(rest, told))
+        named = of_joints(rest)
+        settled = dict(zip(named, degrees_or_gon(self._path, named, self._choices.unit), strict=True))
+        signals = list(signals_of([settled.get(column, column) for column in rest], told, odd))
         if not any(signal.role != "channel" for signal in signals):
             signals = self._said(rest, told, odd)
         text = [name for name in self._left_out if TIME.fullmatch(split(name)[0])]
@@ -97,6 +101,7 @@ class CsvFile:
         if not names or not set(names) <= bare.keys():
             raise self._unsaid(names, bare)
         taken = [Column(c.written, name, split(c.written)[1], c.values) for name in names for c in (bare[name],)]
+        taken = degrees_or_gon(self._path, taken, self._choices.unit)
         position = joint_signals("position", taken, {name: name for name in names}, told)
         rest = [column for name, column in bare.items() if name not in names]
         odd += whole_numbers(taken)

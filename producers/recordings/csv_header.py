@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
 
 import numpy as np
 
 from kinestream.producers.recordings.csv_table import Table
-from kinestream.producers.recordings.take import DEGREES, RADIANS, UNDECLARED, UNIT_WORDS, Role, Signal
-from kinestream.schemas.errors import RecordingError
+from kinestream.producers.recordings.take import DEGREES, OWN, RADIANS, UNDECLARED, UNIT_WORDS, Role, Signal
+from kinestream.schemas.errors import RecordingError, UndecidedError
 
 #: A column of time; group 3 is the unit in its name.
 TIME: Final = re.compile(r"(time_?stamp|time|t|stamp|t_rel|time_rel|elapsed)(_(s|ms|us|ns|sec))?", re.I)
@@ -39,7 +39,7 @@ _UNITS: Final = {
         "rad", "deg", "m", "mm", "cm", "rad/s", "deg/s", "m/s", "mm/s", "cm/s", "Nm", "N", "mNm", "A", "mA", "V", "mV",
         "W", "C", "K", "%", "Hz", "s", "ms", "us", "ns", "g", "kg", "Pa", "kPa", "bar", "ticks", "counts", "steps",
         "rpm", "m/s^2", "m/s2", "rad/s^2", "rad/s2")},
-    **UNIT_WORDS, "°/s": "deg/s", "n*m": "Nm", "n·m": "Nm", "n.m": "Nm", "°c": "C",
+    **UNIT_WORDS, "grad": "grad", "gon": "gon", "°/s": "deg/s", "n*m": "Nm", "n·m": "Nm", "n.m": "Nm", "°c": "C",
 }  # fmt: skip
 #: What makes SI of a declared unit, by what a signal is: one factor a unit.
 _METRES: Final = {"m": 1.0, "mm": 1e-3, "cm": 1e-2}
@@ -91,10 +91,32 @@ def _bracketed(written: str) -> bool:
     return written.endswith(("]", ")"))
 
 
-def signals_of(columns: Sequence[Column], told: list[str]) -> Iterator[Signal]:
+def degrees_or_gon(path: Path, columns: Sequence[Column], said: str) -> list[Column]:
+    """Joints' columns with "Grad" as what a person ``said`` it is: a degree in German, a 400th of a turn elsewhere.
+
+    Raises :class:`UndecidedError` where nobody says it.
+    """
+    doubtful = [column for column in columns if column.unit == "grad"]
+    if doubtful and said not in ("deg", OWN):
+        raise UndecidedError(
+            f"{path}: {doubtful[0].written} is declared in grad, which is a degree in German and a 400th of a turn"
+            " (gon) elsewhere; say --unit deg if it is degrees, --unit own to keep it as a channel, or write [deg]",
+            "unit",
+            ("deg", OWN),
+        )
+    return [replace(c, unit="deg") if c in doubtful and said == "deg" else c for c in columns]
+
+
+def of_joints(columns: Sequence[Column]) -> list[Column]:
+    """Those whose names say that they are a joint's position, velocity, effort or command."""
+    return [c for c in columns if any(pattern.fullmatch(c.name) for pattern in _JOINT.values())]
+
+
+def signals_of(columns: Sequence[Column], told: list[str], odd: list[str]) -> Iterator[Signal]:
     """Joint signals by their names, then what else each joint has, then every other column by itself.
 
-    What had to be converted is added to ``told``, a sentence each.
+    What had to be converted is added to ``told``, what is named as a joint's and is none of them to ``odd``; a sentence
+    each.
     """
     joints: tuple[str, ...] = ()
     rest = list(columns)
@@ -105,6 +127,11 @@ def signals_of(columns: Sequence[Column], told: list[str]) -> Iterator[Signal]:
         if not dotted or (len({_stem(joint) for joint in dotted.values()}) != len(dotted)):
             continue
         joints = joints or tuple(dotted.values())
+        if others := [name for name in found if name not in dotted and not _rest(name, joints)]:
+            odd.append(
+                f"{', '.join(others)}: named as a joint's {role} too, but without the point of {next(iter(dotted))}:"
+                " kept as channels"
+            )
         alike = len(dotted) == len(joints) and _stems(dotted.values()) == _stems(joints)
         of = dict(zip(dotted, joints, strict=True)) if alike else dotted
         yield from joint_signals(role, [c for c in rest if c.name in dotted], of, told)

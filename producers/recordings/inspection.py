@@ -123,6 +123,8 @@ def _forget(found: Inspection, choices: Choices, seen: Choices) -> None:
         found.oddities.insert(
             0, f"seen as if --joints {','.join(seen.joints)} were said: which are joints is not known"
         )
+    if seen.unit != choices.unit:
+        found.oddities.insert(0, f"seen as if --unit {seen.unit} were said: what the unit is is not known")
     if seen.topic != choices.topic:
         found.oddities.insert(0, f"seen as if --topic {seen.topic} were said: the other topics may hold other joints")
 

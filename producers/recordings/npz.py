@@ -69,9 +69,10 @@ class Npz:
 
     def _motion(self, arrays: dict[str, Any]) -> Take:
         if "joint_pos" not in arrays or arrays["joint_pos"].ndim != _TABLE:
+            unread = [f"{name} (Python objects, which are not read)" for name in self._objects[:6]]
             raise RecordingError(
-                f"{self._path} holds {', '.join(_described(arrays)) or 'nothing'}; an npz needs joint_pos (frames,"
-                " joints) and fps (BeyondMimic), or t_ns and joints (kinestream frames)"
+                f"{self._path} holds {', '.join([*_described(arrays), *unread]) or 'nothing'}; an npz needs joint_pos"
+                " (frames, joints) and fps (BeyondMimic), or t_ns and joints (kinestream frames)"
             )
         fps = np.ravel(arrays.pop("fps", 0.0))
         rate = self._choices.rate_hz or (float(fps[0]) if fps.size and fps.dtype.kind in "iuf" else 0.0)
@@ -139,8 +140,9 @@ def _arrays(path: Path) -> tuple[dict[str, Any], list[str]]:
                 objects.append(name)
     if needed := [name for name in objects if name in _NEEDED]:
         raise RecordingError(
-            f"{path}: {needed[0]} holds Python objects, which may run anything and are not read; save numbers (an array"
-            " of float32, every row as long), or texts as np.array([...], dtype=str)"
+            f"{path}: {' and '.join(needed)} {'hold' if needed[1:] else 'holds'} Python objects, which may run anything"
+            " and are not read; save numbers (an array of float32, every row as long), or texts as np.array([...],"
+            " dtype=str)"
         )
     return arrays, objects
 

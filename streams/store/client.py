@@ -16,6 +16,8 @@ from kinestream.schemas.errors import StoreDeniedError, StoreError
 # Codes after which the same request may succeed later: timeouts, memory, too many parts, read-only replica, and a
 # query that was cancelled, as a server does with those it is running when it is told to stop.
 _PASSING = frozenset({159, 202, 209, 210, 241, 242, 243, 252, 319, 394, 425, 999})
+#: What to do where no store answers.
+_START = "see `kinestream status`, start it with `kinestream up`, or set KINESTREAM_CLICKHOUSE"
 _LOOPBACK = frozenset({"localhost", "127.0.0.1", "::1"})
 
 
@@ -72,6 +74,8 @@ def asking(url: str) -> Iterator[None]:
     try:
         yield
     except (ClickHouseError, OSError) as problem:
+        if not isinstance(problem, DatabaseError) and (why := _unreachable(problem)):
+            raise StoreError(f"no store answers at {url} ({why}): {_START}") from problem
         reason = (str(problem).strip() or repr(problem)).splitlines()[0]
         raise StoreError(
             f"the store at {url} does not answer as it should ({reason}): see `kinestream status`"
@@ -86,5 +90,18 @@ def _reason(url: str, database: str, user: str, problem: ClickHouseError) -> str
         return f"the store at {url} has no database {database!r}: `kinestream up` makes it"
     if code is not None:
         return f"the store at {url} refused the connection: {problem}"
-    reason = str(problem).strip().splitlines()[-1]
-    return f"no store answers at {url}: start it with `kinestream up`, or set KINESTREAM_CLICKHOUSE ({reason})"
+    reason = _unreachable(problem) or str(problem).strip().splitlines()[-1]
+    return f"no store answers at {url} ({reason}): {_START}"
+
+
+def _unreachable(problem: BaseException) -> str:
+    """Why no connection was made, in the system's words: what HTTP libraries wrap around them says nothing more."""
+    seen: list[BaseException] = []
+    cause: BaseException | None = problem
+    while cause is not None and cause not in seen:
+        seen.append(cause)
+        cause = cause.__cause__ or cause.__context__
+    for one in reversed(seen):
+        if isinstance(one, OSError) and one.strerror:
+            return one.strerror.lower()
+    return "it took too long" if any("timed out" in str(one) for one in seen) else ""

@@ -213,6 +213,11 @@ def test_a_file_that_is_no_table_is_refused_in_a_sentence_that_says_what_to_do(t
     [
         ({"joint_pos": np.zeros((5, 3), "f4"), "joint_vel": np.zeros((3, 3), "f4")}, r"joint_pos: 5, joint_vel: 3\)"),
         ({"joint_pos": np.array([[1.0], [2, 3]], object)}, "joint_pos holds Python objects.*save numbers"),
+        (
+            {"joint_pos": np.array([1, None], object), "joint_names": np.array(["a", None], object)},
+            "joint_pos and joint_names hold Python objects",
+        ),
+        ({"q": np.array([1, None], object)}, r"holds fps int64 \(\), q \(Python objects, which are not read\); an npz"),
         ({"joint_pos": np.float32(3)}, r"joint_pos float32 \(\).*needs joint_pos \(frames, joints\)"),
         ({"joint_pos": np.zeros((5, 3), "f4"), "joint_names": np.array(["a", "b"])}, "names 2 joints, joint_pos has 3"),
     ],
@@ -292,3 +297,41 @@ def test_what_a_person_says_against_what_is_declared_changes_nothing_and_is_told
     assert "joint_position is declared in rad: --unit deg is of what nobody declares, and changes nothing here" in told
     assert "joint_position names its columns itself: --joints changes nothing there" in told
     assert not read(path, unit="rad", joints=("a", "b")).oddities
+
+
+def test_grad_is_a_degree_or_a_400th_of_a_turn_and_a_person_says_which(tmp_path):
+    for header, options in (("t_s,q0 (Grad),temp (Grad)", {}), ("t_s,Schulter (Grad),b", {"joints": ("Schulter",)})):
+        path = written(tmp_path / "a.csv", header, [0.0, 0.1], [90, 45], [20, 21])
+        with pytest.raises(
+            RecordingError, match=r"\(Grad\) is declared in grad, which is a degree in German and a 400th"
+        ):
+            read(path, **options)
+        episode = read(path, unit="deg", **options)
+        assert episode.position.tolist() == [[np.float32(np.pi / 2)], [np.float32(np.pi / 4)]]
+        assert read(path, unit="own", **options).channels[0].unit == "grad"
+    path = written(tmp_path / "b.csv", "t_s,q0 (Grad)", [0.0, 0.1], [90, 45])
+    code, found, _ = looked(path)
+    assert (code, found["choose"]) == (2, [f"kinestream publish {path} --unit {unit}" for unit in ("deg", "own")])
+    assert found["oddities"][0].startswith("seen as if --unit deg were said")
+
+
+def test_columns_named_as_positions_in_another_way_than_the_joints_are_called_odd(tmp_path):
+    path = written(
+        tmp_path / "a.csv",
+        "t_s,elbow.pos [rad],wrist.pos [rad],gripper_pos,elbow_raw_pos",
+        *([0.0, 0.1], [1, 2], [3, 4], [5, 6], [7, 8]),
+    )
+    episode = read(path)
+    assert (episode.joints, set(episode.further)) == (("elbow", "wrist"), {"gripper_pos", "raw_pos"})
+    odd = "gripper_pos: named as a joint's position too, but without the point of elbow.pos: kept as channels"
+    assert episode.oddities[0] == odd
+
+
+@pytest.mark.parametrize("ending", [".mcap", ".bag", ".hdf5", ".npz", ".arrow"])
+def test_a_text_under_the_name_of_another_format_is_called_a_text(tmp_path, ending):
+    (path := tmp_path / f"a{ending}").write_text("<html>\n404 Not Found</html>\n")
+    with pytest.raises(RecordingError, match=r"is no .*: it is a text that begins '<html>'; its download gave"):
+        open_recording(path)
+    path.write_text("version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 9\n")
+    with pytest.raises(RecordingError, match=r"it is a text that .*fetch the file itself \(`git lfs pull`\)"):
+        open_recording(path)

@@ -34,6 +34,7 @@ def test_both_languages_tell_the_same_facts(key):
         ("elbow_pitch_l_joint", "elbow pitch left", "肘俯仰左"),
         ("wrist_3_joint", "wrist 3", "腕3"),
         ("panda_joint4", "panda 4", "panda 4"),
+        ("joint_18", "joint 18", "关节18"),
         ("", "", ""),
         ("关节一", "关节一", "关节一"),
     ],
