@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import uuid
 from collections.abc import Callable
 from dataclasses import replace
@@ -287,6 +288,16 @@ def test_advice_is_given_and_fails_nothing(advice: str, spoil: Spoiler) -> None:
     report = checked(spoil(wire_take()))
     assert results(report, Result.WARN) == [advice]
     assert report.conforms
+
+
+@pytest.mark.parametrize(("later_ms", "where"), [(60_000, "behind"), (-60_000, "ahead of")])
+def test_stamps_beside_the_brokers_clock_are_told_on_the_side_they_are(later_ms: int, where: str) -> None:
+    shifted = [replace(m, at_ms=m.at_ms + later_ms) for m in good(wire_take())]
+    (failure,) = next(one for one in checked(shifted).checks if one.id == "skew").failures
+    told = re.fullmatch(rf"stamps (\S+) to (\S+) s {where} the broker's clock", failure.received)
+    assert told is not None, failure.received
+    least, most = map(float, told.groups())
+    assert 59 < least <= most < 61
 
 
 def two_boots(words: list[Any]) -> list[Any]:
