@@ -7,7 +7,7 @@ from threading import local
 import numpy as np
 
 #: most frames judged in one piece: keeps the arrays in the processor's cache and integer sums below 2^63
-LARGEST = 256
+LARGEST = 512
 #: sizes of fetch a bench remembers views for
 _REMEMBERED = 512
 

@@ -137,6 +137,13 @@ def test_stamps_with_a_huge_pause_still_sum_exactly():
     assert value(judged(frames), "T2").value == pytest.approx(expected, rel=1e-9)
 
 
+def test_the_largest_deviations_that_are_summed_as_int64_do_not_overflow():
+    off = (1 << 27) - 1  # ns: with one more, or in larger batches, the sum of squares would pass 2^63
+    frames = with_periods([200 + off / 1e6, 200 - off / 1e6] * 1024)
+    judgement = judge(frames, (), context(nominal_rate_hz=5.0)).final(whole(frames))
+    assert value(judgement, "T2").value == pytest.approx(off / 200e6, rel=1e-12)
+
+
 def test_synthetic_stamps_leave_timing_unjudged():
     frames = take(wobble_ns=0)
     judgement = judged(frames)
