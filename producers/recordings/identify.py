@@ -130,7 +130,12 @@ def named_somewhere(names: Iterable[str]) -> tuple[str, ...]:
 def strange(model: RobotModel, joints: Iterable[str]) -> tuple[str, ...]:
     """Those of ``joints`` that are neither the model's nor named as a hand's or gripper's."""
     unknown = (joint for joint in joints if canonical(model, joint) is None)
-    return tuple(joint for joint in unknown if not any(part in joint.lower() for part in _HAND))
+    return tuple(joint for joint in unknown if not of_hand(joint))
+
+
+def of_hand(joint: str) -> bool:
+    """Whether it is named as a hand's or a gripper's joint."""
+    return any(part in joint.lower() for part in _HAND)
 
 
 @lru_cache(maxsize=10_000)  # every episode names the same

@@ -10,10 +10,10 @@ from typing import Final
 import numpy as np
 
 from kinestream.producers.recordings.calibration import beyond, calibrate, merged, read_calibration
-from kinestream.producers.recordings.identify import Guess, canonical, strange
+from kinestream.producers.recordings.identify import Guess, canonical, of_hand, strange
 from kinestream.producers.recordings.naming import named, no_joints_of
 from kinestream.producers.recordings.partly import is_partly, settle_partly
-from kinestream.producers.recordings.take import RADIANS, UNDECLARED, Choices, Role, Signal, Values
+from kinestream.producers.recordings.take import OWN, RADIANS, UNDECLARED, Choices, Role, Signal, Values
 from kinestream.producers.recordings.units import Beside, Settled, settle
 from kinestream.schemas.errors import RecordingError, UndecidedError
 from kinestream.schemas.frames import Float32, Int64
@@ -51,6 +51,7 @@ class Normaliser:
         self._t_ns: Int64 | None = None
         self._joints: tuple[str, ...] = ()
         self._renamed = dict[str, str]()
+        self._nameless: list[str] = []
         self._signals: dict[str, Float32] = {}
         self._channels: list[Channel] = []
         self._further: dict[str, Float32] = {}
@@ -62,6 +63,11 @@ class Normaliser:
         for signal in ordered:
             self._take(signal)
         self._check()
+        if self._nameless:
+            self._odd.append(
+                f"nothing names the columns of {', '.join(self._nameless)}, nor says their unit: each is one channel,"
+                " and there are no joints; --joints A,B,C and --unit make joints of them"
+            )
         return Normalised(
             self._joints,
             self._signals,
@@ -98,6 +104,8 @@ class Normaliser:
         signal, own = self._settled(self._named(signal))
         if own is not None:
             self._keep(own)
+        if not signal.elements and signal.unit == UNDECLARED and self._choices.unit != OWN:
+            self._nameless.append(f"{signal.name} ({signal.values.shape[1]})")
         if signal.unit != RADIANS[signal.role] or signal.role in self._signals:  # a second arm of unnamed columns
             self._keep(signal)
         else:
@@ -186,6 +194,7 @@ class Normaliser:
         self._check_names(signal, columns)
         self._joints = tuple(columns)
         missing = [name for name in model.joint_names if name not in columns] if model else []
+        missing = [name for name in missing if not of_hand(name)]  # an arm is recorded without its hand
         if model and 0 < len(missing) <= max(1, len(model.joint_names) // 10):
             self._odd.append(f"of the joints of {model.model_id} {', '.join(missing)} is not here: is a name misspelt?")
         if model is None and len({name.rstrip("0123456789") for name in elements}) == 1 < len(elements):

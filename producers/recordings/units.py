@@ -96,7 +96,7 @@ def _undeclared(where: object, signal: Signal, beside: Beside) -> Settled:
     if signal.role in ("position", "command") and largest(signal.values) > RADIANS_WITHIN:
         return _kept(signal)
     if not signal.elements:  # without names it is a channel, or refused for want of them
-        return _nameless(signal) if beside.model is None else Settled(replace(signal, unit=RADIANS[signal.role]))
+        return Settled(signal if beside.model is None else replace(signal, unit=RADIANS[signal.role]))
     if signal.role == "velocity" and beside.position is None:
         return Settled(signal)
     raise UndecidedError(
@@ -108,19 +108,11 @@ def _undeclared(where: object, signal: Signal, beside: Beside) -> Settled:
     )
 
 
-def _nameless(signal: Signal) -> Settled:
-    odd = (
-        f"nothing names the {signal.values.shape[1]} columns of {signal.name}, nor says their unit: kept as one"
-        " channel, without joints; --joints A,B,C and --unit make joints of them"
-    )
-    return Settled(signal, (), (odd,))
-
-
 def _kept(signal: Signal) -> Settled:
     """Too far for radians, as a recording in -100..100 or 0..4095 is: no claim is made of it."""
     odd = (
-        f"{signal.name} reaches {largest(signal.values):.1f} in a unit nobody declares, too far for radians: kept as a"
-        " named channel; if it is degrees, say --unit deg, if it is the robot's own unit, give --calibration FILE"
+        f"{signal.name} goes beyond 1.5 turns in a unit nobody declares, too far for radians: kept as a named channel;"
+        " if it is degrees, say --unit deg, if it is the robot's own unit, give --calibration FILE"
     )
     return Settled(signal, (), (odd,), (OWN, ""))
 

@@ -20,6 +20,7 @@ from tests.crash import test_worker_killed as killed
 G1 = "unitree-g1-29-dof"
 COMPUTED = "the stamps are computed, not measured"
 SYNTHETIC = "the stamps are synthetic: frame / "
+NO_JOINTS = "nor says their unit: each is one channel, and there are no joints"
 UNNAMED = "the columns of state and action have no names in the file"
 UR10_PERIOD = "the period is 20.05 ms (49.87 Hz), not 20.00 ms (50 Hz)"
 FIRST_SPEED = "the velocities of the first frame are its positions times the rate"
@@ -43,8 +44,8 @@ REAL = {
         odd=("observations/qvel: finite difference of qpos at 50 Hz (not recorded)", COMPUTED)
     ),
     "derived/ur10_203014_rosbag2_mcap": Real(Choices("provisional:ur10"), (UR10_PERIOD,)),
-    "lerobot-v1-arrow/aloha_sim_transfer_cube_human.arrow": Real(odd=(UNNAMED, SYNTHETIC)),
-    "lerobot-v1-arrow/umi_cup_in_the_wild.arrow": Real(odd=(UNNAMED, SYNTHETIC)),
+    "lerobot-v1-arrow/aloha_sim_transfer_cube_human.arrow": Real(odd=(UNNAMED, NO_JOINTS, SYNTHETIC)),
+    "lerobot-v1-arrow/umi_cup_in_the_wild.arrow": Real(odd=(UNNAMED, NO_JOINTS, SYNTHETIC)),
     MCAP.format(0): Real(odd=("only numbered (joint_0 to joint_27)",)),
     MCAP.format(1): Real(odd=("header stamp is 6.4 days ahead", "joint_cmd has 7 of the 9 joints")),
     MCAP.format(6): Real(odd=("joint_cmd has 12 of the 13 joints",)),

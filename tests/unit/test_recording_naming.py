@@ -126,6 +126,9 @@ def test_columns_nobody_names_are_one_channel_and_that_and_made_stamps_are_calle
     episode = read(path, rate_hz=50.0)
     assert (episode.joints, episode.further["source_joints"].shape) == ((), (9, 2))
     told = " ".join(episode.oddities)
-    assert "nothing names the 2 columns of joints, nor says their unit: kept as one channel, without joints" in told
+    assert (
+        "nothing names the columns of joints (2), nor says their unit: each is one channel, and there are no joints"
+        in told
+    )
     assert "the stamps are computed, not measured: the source holds no time; the rate is given with --rate" in told
     assert "one channel" not in " ".join(read(path, rate_hz=50.0, joints=("a", "b"), unit="rad").oddities)

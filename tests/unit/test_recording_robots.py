@@ -217,3 +217,12 @@ def test_a_unit_a_converter_wrote_down_is_understood_or_stays_with_its_channel(d
         assert [(c.name, c.unit) for c in episode.channels] == [("observation.state", "ticks")]
     else:
         assert np.allclose(episode.position, values * position)
+
+
+def test_an_arm_recorded_without_its_hand_has_no_name_misspelt(tmp_path):
+    rows = "".join(f"{k / 50},{','.join([f'{k / 100}'] * 7)}\n" for k in range(20))
+    names = ",".join(f"panda_joint{k}.pos [rad]" for k in range(1, 8))
+    (path := tmp_path / "panda.csv").write_text(f"t_s,{names}\n{rows}")
+    found = inspect(path)
+    assert (found.refused, found.robot["model_id"]) == ("", "franka-panda")
+    assert not any("misspelt" in odd for odd in found.oddities)
