@@ -81,7 +81,7 @@ class Hdf5:
 
     def robomimic(self, group: Any) -> Take:
         """robomimic: data/demo_N with obs/* and actions."""
-        signals, left = [], []
+        signals, left, nameless = [], [], []
         for name, data in {**{f"obs/{n}": d for n, d in group["obs"].items()}, "actions": group["actions"]}.items():
             if not hasattr(data, "shape") or len(data.shape) not in (1, 2) or data.dtype.kind != "f":
                 left.append(name)
@@ -91,11 +91,14 @@ class Hdf5:
             role: Role = measured if self._choices.joints else "channel"
             values = self._array(data)
             signals.append(Signal(role, name.removeprefix("obs/"), unit, (), values.reshape(len(values), -1)))
+            nameless += [f"{name} ({signals[-1].values.shape[1]})"] if measured != role else []
         left += [name for name in group if name not in ("obs", "actions")]
         rate, why = self._rate(self._control_hz(group.file), "control_freq of env_args")
         number = group.name.rsplit("/", 1)[-1]
         clock = self._clock(signals, rate, why)
-        return Take(f"{self.name}#{number}", tuple(signals), (clock,), rate, left_out=tuple(left))
+        each = f"nothing names the columns of {', '.join(nameless)}: each is one channel"
+        odd = (f"{each}; --joints A,B,C makes joints of them",) if nameless else ()
+        return Take(f"{self.name}#{number}", tuple(signals), (clock,), rate, oddities=odd, left_out=tuple(left))
 
     def dm_control(self, group: Any) -> Take:
         """dm_control: arrays (width, n) of each walker; the first walker's are read."""

@@ -83,9 +83,10 @@ def _names(where: object, signal: Signal, chosen: tuple[str, ...], model: RobotM
         )
     names = model.joint_names if chosen == MODEL and model is not None else chosen
     if len(names) != signal.values.shape[1]:
+        models = f" (the model's are {', '.join(names)})" if chosen == MODEL else ""
         raise RecordingError(
             f"{where}: {signal.name} has {signal.values.shape[1]} columns, --joints names {len(names)}; name one a"
-            " column"
+            f" column{models}"
         )
     return names
 

@@ -39,7 +39,9 @@ REAL = {
     "g1-inspire-lerobot-v21/data/chunk-000/episode_000000.parquet": Real(odd=(SYNTHETIC,)),
     "derived/g1_inspire_lerobot_v30_ep040-049": Real(odd=(SYNTHETIC,)),
     "derived/g1_inspire_ep050-054.bag": Real(Choices(G1, split_s=2)),
-    "derived/g1_inspire_robomimic_ep055-059.hdf5": Real(Choices(rate_hz=30), (COMPUTED,)),
+    "derived/g1_inspire_robomimic_ep055-059.hdf5": Real(
+        Choices(rate_hz=30), ("nothing names the columns of obs/robot0_joint_pos (14)", COMPUTED)
+    ),
     "derived/aloha_sim_transfer_cube_human_episode_0.hdf5": Real(
         odd=("observations/qvel: finite difference of qpos at 50 Hz (not recorded)", COMPUTED)
     ),

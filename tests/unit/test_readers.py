@@ -113,6 +113,9 @@ def test_robomimic_takes_its_rate_and_order_from_the_file(tmp_path):
     assert episodes[0].t_ns.tolist() == [k * 50_000_000 for k in range(FRAMES)]
     assert np.array_equal(episodes[0].further["robot0_joint_pos"], values().astype(np.float32))
     assert episodes[0].left_out == ("obs/agentview_image",)
+    assert (
+        episodes[0].oddities[0].startswith("nothing names the columns of obs/robot0_joint_pos (3): each is one channel")
+    )
 
 
 def test_columns_without_names_become_joints_when_a_person_names_them(tmp_path):
