@@ -74,13 +74,19 @@ def worst_flag(findings: Iterable[Finding]) -> Flag:
     return Flag.FAIL if Flag.FAIL in flags else Flag.SUSPECT if Flag.SUSPECT in flags else Flag.GOOD
 
 
-def rows(metric: str, unit: str, worst: float, evaluated: bool, found: Found) -> list[MetricValue]:
-    """The whole episode's row and one for each joint with a finding, holding that finding's value."""
+def rows(
+    metric: str, unit: str, worst: float, evaluated: bool, found: Found, unknown: Iterable[str] = ()
+) -> list[MetricValue]:
+    """The whole episode's row and one for each joint with a finding, holding that finding's value.
+
+    ``unknown``: joints whose limit nobody declared. Each has a row that says so: the others' GOOD is none of theirs.
+    """
     findings = found.get(metric, [])
     flag = worst_flag(findings) if findings or evaluated else Flag.NOT_EVALUATED
     whole = MetricValue(metric, "", worst if evaluated or findings else NONE, unit, flag)
     joints = [MetricValue(metric, f.joint, f.value, f.unit, Flag(f.flag)) for f in findings if f.joint]
-    return [whole, *joints]
+    missing = [MetricValue(metric, joint, NONE, unit, Flag.NOT_EVALUATED) for joint in unknown if evaluated]
+    return [whole, *joints, *missing]
 
 
 def plain(metric: str, value: float, unit: str) -> MetricValue:
@@ -100,6 +106,11 @@ def known_limit(limit: Floats | None, context: Context) -> Floats:
         return np.full(len(context.joints), NONE)
     given = np.asarray(limit, np.float64)
     return np.where(np.isfinite(given) & (given > 0), given, NONE)
+
+
+def without(known: Mask, context: Context) -> list[str]:
+    """The joints that are not in ``known`` (J,)."""
+    return [context.joints[j] for j in np.flatnonzero(~known).tolist()]
 
 
 def mark(spells: dict[int, Spell], j: int, mask: Mask, frames: Frames, worst: float) -> None:

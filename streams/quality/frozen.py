@@ -8,7 +8,7 @@ import numpy as np
 
 from kinestream.streams.quality.described import described
 from kinestream.streams.quality.desk import WHOLE, Batch
-from kinestream.streams.quality.family import Family, Found, constant, rows, where
+from kinestream.streams.quality.family import Family, Found, constant, rows, where, without
 from kinestream.streams.quality.model import (
     NONE,
     SECOND,
@@ -265,7 +265,8 @@ class Frozen(Family):
         """The longest such run of any joint, s; 0 where none reaches half a second."""
         measured = self.context.measures("command") and self.context.measures("position")
         evaluated = span.frames >= 2 and measured and bool(np.isfinite(self.least).any())
-        return rows("I6", "s", max((s.worst for s in self.spells.values()), default=0.0), evaluated, found)
+        longest = max((s.worst for s in self.spells.values()), default=0.0)
+        return rows("I6", "s", longest, evaluated, found, without(np.isfinite(self.least), self.context))
 
 
 _PLACES = np.arange(WHOLE, dtype=np.int32)[:, None]

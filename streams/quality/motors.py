@@ -10,7 +10,7 @@ import numpy as np
 from kinestream.schemas.messages import load_messages
 from kinestream.streams.quality.described import described
 from kinestream.streams.quality.desk import Batch, over_frames
-from kinestream.streams.quality.family import Family, Found, constant, join, known_limit, mark, rows, where
+from kinestream.streams.quality.family import Family, Found, constant, join, known_limit, mark, rows, where, without
 from kinestream.streams.quality.model import (
     SECOND,
     SLACK,
@@ -117,7 +117,7 @@ class Speed(Family):
         """The worst joint's share of frames above its limit."""
         evaluated = span.frames > 0 and bool((self.limit > 0).any()) and self.context.measures("velocity")
         worst = max((spell.count for spell in self.over.values()), default=0) / max(1, span.frames)
-        return rows("I4", "share", worst, evaluated, found)
+        return rows("I4", "share", worst, evaluated, found, without(self.limit > 0, self.context))
 
     def merge(self, later: Speed, cut: Batch) -> None:
         """Add a later part."""
@@ -180,7 +180,8 @@ class Effort(Family):
             facts,
             joint=self.context.joints[j],
             flag=Flag.FAIL if seconds else Flag.SUSPECT,
-            origin=Origin.ROBOT,
+            # how long is ours to say, how much is the robot's
+            origin=Origin.OURS if seconds else Origin.ROBOT,
             **known,
             **where(spell),
         )
@@ -190,7 +191,9 @@ class Effort(Family):
         evaluated = span.frames > 0 and bool((self.limit > 0).any()) and self.context.measures("effort")
         worst = max((spell.count for spell in self.over.values()), default=0) / max(1, span.frames)
         longest = max((runs.summary()[1] for runs in self.full.values()), default=0) / SECOND
-        return rows("I5", "share", worst, evaluated, found) + rows("I5.saturated", "s", longest, evaluated, {})
+        unknown = without(self.limit > 0, self.context)
+        share = rows("I5", "share", worst, evaluated, found, unknown)
+        return share + rows("I5.saturated", "s", longest, evaluated, {})
 
     def merge(self, later: Effort, cut: Batch) -> None:
         """Add a later part; a run over the cut becomes one."""

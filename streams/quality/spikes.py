@@ -6,7 +6,7 @@ import numpy as np
 
 from kinestream.streams.quality.described import described
 from kinestream.streams.quality.desk import Batch, over_frames
-from kinestream.streams.quality.family import Family, Found, constant, known_limit, rows, where
+from kinestream.streams.quality.family import Family, Found, constant, known_limit, rows, where, without
 from kinestream.streams.quality.model import SLACK, Context, Finding, Flag, Floats, Mask, MetricValue, Origin, Span
 from kinestream.streams.quality.rules import Rules
 from kinestream.streams.quality.spells import Spell
@@ -167,7 +167,8 @@ class Spikes(Family):
             value=spell.worst,
             unit=unit,
             threshold=float(self.acceleration[j]) / 2 * period**2,
-            origin=Origin.ROBOT,
+            # in how long a motor is fast is our guess, whatever its fastest speed is
+            origin=Origin.OURS,
             **where(spell),
         )
 
@@ -176,7 +177,7 @@ class Spikes(Family):
         measured = self.context.measures("position")
         evaluated = measured and span.frames >= 3 and bool(self.known.any())
         worst = max((spell.worst for spell in self.spells.values()), default=0.0)
-        spikes = rows("I9", "rad", worst, evaluated, found)
+        spikes = rows("I9", "rad", worst, evaluated, found, without(self.known, self.context))
         resolution = self.resolution
         judged = measured and span.frames >= self.rules.resolution_frames and bool(np.isfinite(resolution).any())
         coarsest = float(np.nanmax(resolution)) if judged else float("nan")

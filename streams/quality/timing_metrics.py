@@ -81,7 +81,8 @@ def gap_finding(timing: Timing, context: Context, rules: Rules, span: Span) -> l
         return []
     minutes = max(1.0, span.seconds / 60)
     fail_ns = rules.gap_fail_s * SECOND * (1 + SLACK)
-    fail = timing.longest > fail_ns or timing.long_gaps > rules.gap_long_per_minute * minutes * (1 + SLACK)
+    often = timing.long_gaps > rules.gap_long_per_minute * minutes * (1 + SLACK)
+    fail, shortest_s = timing.longest > fail_ns or often, rules.gap_periods * timing.nominal / SECOND
     key = "T4.once" if gaps.count == 1 else "T4.often"
     return [
         make_finding(
@@ -91,7 +92,7 @@ def gap_finding(timing: Timing, context: Context, rules: Rules, span: Span) -> l
             flag=Flag.FAIL if fail else Flag.SUSPECT,
             value=timing.longest / SECOND,
             unit="s",
-            threshold=rules.gap_fail_s if timing.longest > fail_ns else rules.gap_periods * timing.nominal / SECOND,
+            threshold=rules.gap_fail_s if timing.longest > fail_ns else rules.gap_long_s if often else shortest_s,
             origin=Origin.OURS,
             first_seq=gaps.first_seq,
             t_start_ns=gaps.first_t,

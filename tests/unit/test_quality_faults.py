@@ -123,7 +123,10 @@ def test_more_than_five_long_gaps_a_minute_fail(gaps, flag):
     frames = take(2000)
     for k in range(gaps):
         frames.t_ns[100 * (k + 1) :] += 150_000_000
-    assert facts(only(judged(frames).findings)) == ("T4", "", flag, 100)
+    finding = only(judged(frames).findings)
+    assert facts(finding) == ("T4", "", flag, 100)
+    # the threshold is the one that its flag rests on
+    assert (finding.value, finding.threshold) == (pytest.approx(0.16, abs=1e-3), 0.1 if flag == "FAIL" else 0.025)
 
 
 @pytest.mark.parametrize(("lost", "flag"), [(1, "SUSPECT"), (4, "SUSPECT"), (5, "FAIL")])
