@@ -43,12 +43,14 @@ def episode(
 ) -> None:
     """Show one episode: what arrived, how it was converted, what was measured and found, a sketch of the joints."""
     from kinestream.deploy.cli.output import emit_json, say, table
+    from kinestream.deploy.judging.aligned import aligned_with
 
     archive = open_archive()
     found = archive.episode(episode_id)
     pictures = [] if as_json and not (html or png) else _pictures(archive, found, html, png)
+    aligned = aligned_with(found["metrics"])
     if as_json:
-        emit_json(found)
+        emit_json(found | {"aligned_with": aligned})
         return
     table(("episode", episode_id), [(name, _noted(name, found[name])) for name in found if name not in _LISTS])
     say("")
@@ -61,6 +63,11 @@ def episode(
     metrics = [(m["id"], m["joint"] or "", _text(m["value"]), m["unit"], m["flag"]) for m in found["metrics"]]
     if metrics:  # an episode that is still open has none yet
         table(("metric", "joint", "value", "unit", "flag"), metrics)
+        say("")
+        clauses = [
+            (c["subject"], c["clause"], _text(c["value"]), _text(c["limit"]), _within(c)) for c in aligned["clauses"]
+        ]
+        table((f"{aligned['claim']} {aligned['standard']}", "clause", "value", "limit", "within"), clauses)
         say("")
     if not found["findings"]:
         say("no findings")
@@ -126,6 +133,10 @@ def _verdict(one: dict[str, Any]) -> str:
 def _noted(name: str, value: Any) -> str:
     """A value and whose clock it is by: a recording is replayed in a moment, and lasted as long as its stamps say."""
     return f"{_text(value)}  ({_CLOCKS[name]})" if name in _CLOCKS and value is not None else _text(value)
+
+
+def _within(clause: dict[str, Any]) -> str:
+    return "not evaluated" if clause["within"] is None else "yes" if clause["within"] else "no"
 
 
 def _text(value: Any) -> str:

@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
 
+from kinestream.deploy.judging.aligned import aligned_with
 from kinestream.deploy.judging.judged import LIVE_ONLY, Judged
 from kinestream.deploy.judging.signals import Recorded, traces_of
 from kinestream.deploy.judging.traces import Trace
@@ -53,13 +54,15 @@ class EpisodeReport:
     def to_json(self) -> dict[str, Any]:
         """As JSON values."""
         names = ("path", "source", "model_id", "frames", "duration_s", "verdict", "rule_version")
+        metrics = [
+            {"id": m.id, "joint": m.joint or None, "value": number(m.value), "unit": m.unit, "flag": str(m.flag)}
+            for m in self.metrics
+        ]
         return {
             **{name: getattr(self, name) for name in names},
             "findings": [self._finding(one) for one in self.findings],
-            "metrics": [
-                {"id": m.id, "joint": m.joint or None, "value": number(m.value), "unit": m.unit, "flag": str(m.flag)}
-                for m in self.metrics
-            ],
+            "metrics": metrics,
+            "aligned_with": aligned_with(metrics),
             "not_evaluated": list(self.not_evaluated),
             "lacking": list(self.lacking),
             "oddities": list(self.oddities),
