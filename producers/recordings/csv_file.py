@@ -25,7 +25,7 @@ from kinestream.producers.recordings.csv_header import (
 )
 from kinestream.producers.recordings.csv_table import SHOWN, Table, missing, read_table
 from kinestream.producers.recordings.identify import named_somewhere
-from kinestream.producers.recordings.naming import MODEL
+from kinestream.producers.recordings.naming import MODEL, counts
 from kinestream.producers.recordings.take import UNDECLARED, Choices, Clock, Hint, Signal, Take, parted_takes
 from kinestream.schemas.errors import RecordingError, UndecidedError
 from kinestream.schemas.models import find_model
@@ -68,7 +68,7 @@ class CsvFile:
         base, rest = base_pose([column for column in columns if column not in time], told, odd)
         named = of_joints(rest)
         settled = dict(zip(named, degrees_or_gon(self._path, named, self._choices.unit), strict=True))
-        signals = list(signals_of([settled.get(column, column) for column in rest], told, odd))
+        signals = list(signals_of(self._path, [settled.get(column, column) for column in rest], told, odd))
         if not any(signal.role != "channel" for signal in signals):
             signals = self._said(rest, told, odd)
         text = [name for name in self._left_out if TIME.fullmatch(split(name)[0])]
@@ -98,6 +98,7 @@ class CsvFile:
         if tuple(names) == MODEL:
             model = self._choices.described or find_model(self._choices.model)
             names = tuple(name for name in model.joint_names if name in bare) if model else ()
+            names = names or tuple(name for name in bare if model and counts([name]))  # named by it later, in order
         if not names or not set(names) <= bare.keys():
             raise self._unsaid(names, bare)
         taken = [Column(c.written, name, split(c.written)[1], c.values) for name in names for c in (bare[name],)]
@@ -116,17 +117,16 @@ class CsvFile:
             right = set(meant) <= bare.keys() and len(set(meant)) == len(meant)
             text = f"{self._path} has no column {told}, which --joints names; it has {_some(bare)}"
             return UndecidedError(text, "joints", (",".join(meant),) if right else (), tuple(bare))
-        likely, own = (
-            named_somewhere(bare),
-            tuple(name for name, c in bare.items() if may_be_position(c) and "," not in name),
-        )
-        choices = tuple(",".join(each) for each in dict.fromkeys((likely, own))) if likely else ()
+        likely = named_somewhere(bare)
+        own = tuple(name for name, column in bare.items() if may_be_position(column) and "," not in name)
+        clear = likely or (own and all(bare[name].unit for name in own))
+        ways = tuple(",".join(each) for each in dict.fromkeys((likely, own)) if each) if clear else ()
         return UndecidedError(
             f"{self._path} names no joint's position, velocity or command (such as q0, elbow.pos); it has"
             f" {_some(bare)}; where columns bear bare names of joints, say which are positions with --joints A,B,C"
             " (--joints model: those of the robot's model)",
             "joints",
-            choices,
+            ways,
             tuple(bare),
         )
 

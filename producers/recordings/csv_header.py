@@ -112,11 +112,11 @@ def of_joints(columns: Sequence[Column]) -> list[Column]:
     return [c for c in columns if any(pattern.fullmatch(c.name) for pattern in _JOINT.values())]
 
 
-def signals_of(columns: Sequence[Column], told: list[str], odd: list[str]) -> Iterator[Signal]:
+def signals_of(path: Path, columns: Sequence[Column], told: list[str], odd: list[str]) -> Iterator[Signal]:
     """Joint signals by their names, then what else each joint has, then every other column by itself.
 
     What had to be converted is added to ``told``, what is named as a joint's and is none of them to ``odd``; a sentence
-    each.
+    each. Raises :class:`RecordingError` where two columns are one joint's position.
     """
     joints: tuple[str, ...] = ()
     rest = list(columns)
@@ -124,7 +124,12 @@ def signals_of(columns: Sequence[Column], told: list[str], odd: list[str]) -> It
         found = {c.name: next(filter(None, m.groups())) for c in rest if (m := pattern.fullmatch(c.name))}
         found = {name: joint for name, joint in found.items() if not joints or role != "position"}
         dotted = {name: joint for name, joint in found.items() if "." in name} or found
-        if not dotted or (len({_stem(joint) for joint in dotted.values()}) != len(dotted)):
+        if twice := _twice(dotted):
+            said = f"{', '.join(twice)} name a joint's {role} twice"
+            if role == "position":
+                raise RecordingError(f"{path}: {said}; leave one of them, or rename it")
+            odd.append(f"{said}: kept as channels; leave one of them")
+        if not dotted or twice:
             continue
         joints = joints or tuple(dotted.values())
         if others := [name for name in found if name not in dotted and not _rest(name, joints)]:
@@ -160,7 +165,7 @@ def whole_numbers(columns: Sequence[Column]) -> list[str]:
     found = [c.written for c in columns if _whole(c.values)]
     if not found or len(found) == len(columns):
         return []
-    return [f"{', '.join(found)} hold whole numbers alone, the other joints do not: are they joints?"]
+    return [f"of the joints {', '.join(found)} alone in whole numbers, as counts and ids are: are they joints?"]
 
 
 def _whole(values: Table) -> bool:
@@ -219,6 +224,12 @@ def _stem(joint: str) -> str:
 
 def _stems(joints: Iterable[str]) -> list[str]:
     return [_stem(joint) for joint in joints]
+
+
+def _twice(joints: dict[str, str]) -> list[str]:
+    """Columns that are of the same joint as another."""
+    stems = _stems(joints.values())
+    return [name for name, joint in joints.items() if stems.count(_stem(joint)) > 1]
 
 
 def _rest(name: str, joints: Sequence[str]) -> str:

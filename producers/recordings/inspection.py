@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from itertools import islice
@@ -26,7 +26,7 @@ from kinestream.schemas.frames import Int64
 from kinestream.schemas.lacking import lacking
 
 #: Commands shown where a person has to choose.
-_MOST_CHOICES: Final = 12
+_MOST_CHOICES: Final = 24
 #: Things that one recording may leave to a person before its frames can be seen: topic, joints, rate.
 _MOST_SUPPOSED: Final = 4
 
@@ -238,7 +238,7 @@ def _add_episodes(found: Inspection, recording: NormalisedRecording) -> None:
     found.duration_s, rates = 0.0, []
     for number, episode in enumerate(recording):
         if not number:
-            found.channels = _channels(episode)
+            found.channels = _channels(episode, recording.lengths)
             found.conversions = list(episode.conversions)
         found.duration_s += _span_s(episode.t_ns)
         rates.append(_rate(episode.t_ns))
@@ -249,8 +249,13 @@ def _add_episodes(found: Inspection, recording: NormalisedRecording) -> None:
         found.oddities.append(f"{len(recording.missing)} of {len(recording.declared)} declared episodes are not there")
 
 
-def _channels(episode: RecordedEpisode) -> list[dict[str, Any]]:
-    joints = {"position": "rad", "velocity": "rad/s", "effort": "Nm", "command": "rad"}
+def _channels(episode: RecordedEpisode, lengths: Collection[str]) -> list[dict[str, Any]]:
+    """All that is measured; ``lengths`` are the joints that slide, in m."""
+    slide = sum(joint in lengths for joint in episode.joints)
+    place = "rad" if not slide else "m" if slide == len(episode.joints) else "rad and m"
+    force = "Nm" if not slide else "N" if slide == len(episode.joints) else "Nm and N"
+    speed = " and ".join(f"{unit}/s" for unit in place.split(" and "))
+    joints = {"position": place, "velocity": speed, "effort": force, "command": place}
     own = [(name, len(episode.joints), unit) for name, unit in joints.items() if getattr(episode, name) is not None]
     own += [(channel.name, channel.width, channel.unit) for channel in episode.channels]
     return [{"name": name, "width": width, "unit": unit} for name, width, unit in own]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from kinestream.producers.recordings.calibration import read_calibration
@@ -12,8 +12,9 @@ from kinestream.producers.recordings.identify import Guess, declared_model, iden
 from kinestream.producers.recordings.normalise import Normalised, Normaliser, joint_names, layout
 from kinestream.producers.recordings.oddities import beside_limits
 from kinestream.producers.recordings.recording import RecordedEpisode
-from kinestream.producers.recordings.take import OWN, Choices, Divisible, Source, Take
+from kinestream.producers.recordings.take import OWN, Choices, Divisible, Signal, Source, Take
 from kinestream.schemas.errors import RecordingError
+from kinestream.schemas.models import RobotModel
 
 
 def guess_of(path: Path, source: Source, choices: Choices) -> Guess:
@@ -29,6 +30,13 @@ def guess_of(path: Path, source: Source, choices: Choices) -> Guess:
     return (
         identify(source.hint, joint_names(first.signals), layout(first.signals)) if first else identify(source.hint, ())
     )
+
+
+def lengths_of(model: RobotModel | None, signals: Sequence[Signal]) -> frozenset[str]:
+    """Joints that slide, as far as anybody says it."""
+    if model is not None:
+        return frozenset(joint.name for joint in model.joints if joint.unit == "m")
+    return frozenset(name for s in signals for name, unit in s.declared.items() if unit in ("m", "mm", "cm"))
 
 
 def _said(path: Path, source: Source) -> str:
@@ -48,10 +56,13 @@ class NormalisedRecording:
         self.guess = guess_of(path, source, choices).certain(_said(path, source))
         self._units: dict[str, tuple[str, str]] = {}
         self._joints: tuple[str, ...] = ()
+        #: joints that are known to slide, in m: a described robot's, or those whose columns declare a length
+        self.lengths: frozenset[str] = frozenset()
         first = next(self._takes(), None)
         if first is not None:  # what cannot be brought into the form is refused before anything is sent
             done = self._normalised(first)
             self._units, self._joints = dict(done.units), done.joints
+            self.lengths = lengths_of(self.guess.model, first.signals)
 
     @property
     def undeclared(self) -> bool:

@@ -64,6 +64,7 @@ def test_a_robot_nobody_has_described_may_be_named_so_too(tmp_path):
         ("t_s,q1,q0", {"joints": ("a", "b")}, "counts its columns q1, q0, not in the order of their numbers"),
         ("t_s,q0,q1", {"joints": ("a", "b", "c")}, "has 2 columns, --joints names 3"),
         ("t_s,q0,q1", {"joints": ("model",)}, "--joints model are those of a described robot: name it with --model"),
+        ("t_s,a.pos,a.position,b.pos", {}, "a.pos, a.position name a joint's position twice; leave one of them"),
         ("t_s,q0,q1", {"model": UR}, "but numbers: --joints A,B,C names them in order"),
         ("t_s,elbow_jont.pos [rad]", {"model": UR}, r"no joints of .*-ur5e \(is elbow_jont elbow_joint\?\)"),
     ],
@@ -102,7 +103,7 @@ def test_a_robot_of_ones_own_is_offered_beside_the_one_that_has_some_of_the_name
 def test_columns_of_whole_numbers_among_joints_are_called_odd(tmp_path):
     (path := tmp_path / "a.csv").write_text("t_s,tilt,station,count\n0,0.1,3,0\n0.1,0.2,3,1\n")
     odd = read(path, joints=("tilt", "station", "count"), unit="rad").oddities
-    assert "station, count hold whole numbers alone, the other joints do not: are they joints?" in odd
+    assert "of the joints station, count alone in whole numbers, as counts and ids are: are they joints?" in odd
     assert not any("whole numbers" in text for text in read(path, joints=("tilt",), unit="rad").oddities)
 
 
@@ -132,3 +133,20 @@ def test_columns_nobody_names_are_one_channel_and_that_and_made_stamps_are_calle
     )
     assert "the stamps are computed, not measured: the source holds no time; the rate is given with --rate" in told
     assert "one channel" not in " ".join(read(path, rate_hz=50.0, joints=("a", "b"), unit="rad").oddities)
+
+
+def test_bare_columns_that_are_only_counted_are_a_models_joints_too(tmp_path):
+    path = written(tmp_path / "a.csv", "t_s,joint1,joint2,joint3,joint4,joint5,joint6")
+    episode = read(path, model=UR, joints=("model",), unit="rad")
+    assert episode.joints == JOINTS
+    _, found, _ = looked(path)
+    own = [line for line in found["choose"] if "provisional:NAME" in line]
+    assert len(own) == 3, "the robot of one's own is among the choices, however many models bear such names"
+
+
+def test_columns_that_declare_angles_are_offered_as_joints_and_lengths_are_told_in_metres(tmp_path):
+    path = written(tmp_path / "a.csv", "t_s,turn [deg],lift [mm]")
+    _, found, _ = looked(path)
+    assert found["choose"] == [f"kinestream publish {path} --joints turn,lift"]
+    _, found, _ = looked(path, "--joints", "turn,lift")
+    assert found["channels"] == [{"name": "position", "width": 2, "unit": "rad and m"}]
