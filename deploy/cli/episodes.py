@@ -54,8 +54,7 @@ def episode(
         return
     table(("episode", episode_id), [(name, _noted(name, found[name])) for name in found if name not in _LISTS])
     say("")
-    rows = [(c["name"], str(c["width"]), c["unit"], ", ".join(c["element_names"]) or "-") for c in found["channels"]]
-    table(("channel", "width", "unit", "its columns"), rows)
+    table(("channel", "width", "unit", "its columns"), _channels(found))
     say("")
     if found["conversions"]:
         table(("conversion",), [(told,) for told in found["conversions"]])
@@ -76,6 +75,16 @@ def episode(
     table(("finding", "metric", "frames", "what"), rows)
     for line in pictures:
         say(line)
+
+
+def _channels(found: dict[str, Any]) -> list[tuple[str, ...]]:
+    from kinestream.schemas.layout import JOINT_CHANNELS
+
+    own = dict.fromkeys(JOINT_CHANNELS, "the joints")
+    return [
+        (c["name"], str(c["width"]), c["unit"], ", ".join(c["element_names"]) or own.get(c["name"], "-"))
+        for c in found["channels"]
+    ]
 
 
 def _pictures(archive: Archive, found: dict[str, Any], html: Path | None, png: Path | None) -> list[str]:

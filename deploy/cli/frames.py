@@ -19,27 +19,34 @@ def register(app: typer.Typer) -> None:
 def frames(
     episode_id: Annotated[str, typer.Argument(metavar="ID", help="Episode id.")],
     out: Annotated[Path, typer.Option(help="File to write, .npz.", dir_okay=False)],
+    as_json: Annotated[bool, typer.Option("--json", help="One JSON document.")] = False,
 ) -> None:
     """Write an episode's frames to a file for numpy: seq, t, t_ns, joints, and each measured channel (n, width).
 
     What a channel's columns are called is in CHANNEL.names, where its robot says it.
     """
     from kinestream.deploy.cli.episodes import open_archive
-    from kinestream.deploy.cli.output import say
+    from kinestream.deploy.cli.output import emit_json, say
     from kinestream.schemas.errors import SettingError
 
     if out.suffix.lower() != ".npz":
         raise SettingError(f"--out {out}: what is written is for numpy.load; give a name that ends with .npz")
     archive = open_archive()
-    arrays = with_names(archive.frames(episode_id), archive.element_names(episode_id))
+    names = archive.element_names(episode_id)
+    arrays = with_names(archive.frames(episode_id), names)
     try:
         write_npz(out, arrays)
     except OSError as problem:
         raise SettingError(
             f"--out {out} cannot be written ({problem.strerror}): give a file in a folder of yours"
         ) from problem
-    shapes = ", ".join(f"{name} {value.shape}" for name, value in arrays.items())
-    say(f"wrote {out}: {shapes}")
+    told = {name: {"shape": list(value.shape), "dtype": str(value.dtype)} for name, value in arrays.items()}
+    if as_json:
+        emit_json({"file": str(out), "arrays": told, "element_names": names})
+        return
+    say(f"wrote {out}: {', '.join(f'{name} {value.shape}' for name, value in arrays.items())}")
+    for name, elements in names.items():
+        say(f"{name}: its columns are {', '.join(elements)}")
 
 
 def with_names(arrays: Mapping[str, Any], names: Mapping[str, Sequence[str]]) -> dict[str, Any]:

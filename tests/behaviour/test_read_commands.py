@@ -128,6 +128,10 @@ def test_a_take_comes_back_bit_for_bit_under_its_episode_id(pipeline: Pipeline, 
     episode_id, seed = next(iter(taken.items()))
     done = kinestream(given, "frames", episode_id, "--out", str(file))
     assert done.returncode == 0, done.stderr
+    assert done.stdout.endswith("hand_position: its columns are thumb, index, ring\n")
+    told = json.loads(kinestream(given, "frames", episode_id, "--out", str(file), "--json").stdout)
+    assert told["element_names"] == {"hand_position": FINGERS}
+    assert told["arrays"]["hand_position"] == {"shape": [300, 3], "dtype": "float32"}
     with np.load(file) as packed:
         frames = {name: packed[name] for name in packed.files}
     kept = ["seq", "t", "t_ns", "joints", "position", "command", "hand_position", "hand_position.names"]
