@@ -21,6 +21,10 @@ from kinestream.streams.quality.tasks import TaskStatistics
 DESCRIBED: Final = Models()
 
 
+#: Frames a second between which a declared rate is believed: periods beyond overflow, and windows of so many frames
+#: would not fit in memory. One start must not cost a worker its life.
+RATES_HZ: Final = (1e-3, 1e5)
+
 #: Statistics of the task of an episode, by its start and layout; None = none.
 Statistics: TypeAlias = Callable[[Mapping[str, Any], Layout], TaskStatistics | None]
 
@@ -86,10 +90,17 @@ def context_of(start: Mapping[str, Any], layout: Layout, models: Models = DESCRI
     model = models.find(start["model_id"], start.get("pins", {}).get("model"))
     return Context(
         episode_id=start["episode_id"],
-        nominal_rate_hz=start["nominal_rate_hz"],
+        nominal_rate_hz=_rate_of(start),
         stamp_resolution_ns=start["stamp_resolution_ns"],
         **_known(model, layout),
     )
+
+
+def _rate_of(start: Mapping[str, Any]) -> float:
+    """The declared rate, frames a second; 0 = none, or one that no robot has."""
+    rate: float = start["nominal_rate_hz"]
+    slowest, fastest = RATES_HZ
+    return rate if slowest <= rate <= fastest else 0.0
 
 
 @lru_cache(maxsize=1024)

@@ -61,6 +61,8 @@ class Commands:
             return self._elsewhere(record, episode_id)
         if episode.phase == CLOSING:
             self.requeued.append(record)
+        elif episode.withdrawn:
+            pass  # its records are read again before it closes: nothing takes a withdrawal back
         elif is_new(record, episode.command.offset if episode.command else -1, episode.obeyed):
             return self._carry_out(episode, record, hold)
         return None

@@ -149,7 +149,7 @@ class Timing:
         return (n - self.odd) * SECOND / ns
 
     def jitter(self, span: Span, *, steady: bool) -> float:
-        """T2: std(D)/T0, population, from exact integer sums; NaN without intervals."""
+        """T2: std(D)/T0, population, from exact integer sums; NaN without intervals, or with one of 292 years."""
         n = span.frames - 1
         total = span.last_t - span.first_t - n * self._period_ns
         squares = self.squares
@@ -159,5 +159,7 @@ class Timing:
             return NONE
         # squares may exceed what a float holds exactly: take the root of the whole number first
         numerator = n * squares - total * total
+        if numerator < 0:  # neighbours further apart than 64 bits of ns: their interval is none
+            return NONE
         root = sqrt(numerator) if numerator < 1 << 52 else isqrt(numerator << 40) / (1 << 20)
         return root / n / self.nominal

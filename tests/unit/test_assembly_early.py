@@ -5,11 +5,12 @@ from __future__ import annotations
 import pytest
 
 from tests.assembling import Log, Owner, Take
+from tests.unit.test_assembly_commands import command
 
 
-def successor(after_ms=10):
+def successor(after_ms=10, take=None):
     """The rows of a whole take are stored, its journal says OPEN; and the log up to its end mark, which came early."""
-    take, log = Take(130), Log()
+    take, log = take or Take(130), Log()
     log.append(take.start(), take.end(), take.chunk(0, 130), after_ms=after_ms)
     owner = Owner()
     owner.feed(log.records[:2])
@@ -40,3 +41,17 @@ def test_where_the_log_ends_before_them_it_is_due_when_that_is_confirmed():
     assert time.next_ms() <= episode.ended_ms()
     time.pass_time(episode.ended_ms())
     assert (episode.phase, episode.closing_status) == ("CLOSING", "COMPLETE")
+
+
+@pytest.mark.parametrize("kind", ["CORRECT", "REVIEW", "RESCORE"])
+def test_no_command_takes_back_a_withdrawal_that_waits_for_them(kind):
+    take = Take(130)
+    owner, log = successor(take=take)
+    owner.feed(log.records[:1])
+    commands = Log(now_ms=log.now_ms)
+    owner.command(*commands.append(command(take, "WITHDRAW")))
+    owner.command(*commands.append(command(take, kind, command_id="c2", labels={"skill": "place"})))
+    owner.feed(log.records[1:])
+    owner.pass_ms(1_000)
+    assert owner.store.event()["command_id"] == "c1"
+    assert owner.store.episodes[take.id].closed["status"] == "WITHDRAWN"
