@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import zlib
+from collections.abc import Callable
 from typing import Any, Protocol
 
 import lz4.frame
@@ -84,15 +85,23 @@ class _FlushEncoder:
 
 
 class _Decoder:
-    def __init__(self, coder: Any, name: str) -> None:
-        self._coder, self._name, self._any = coder, name, False
+    """One member after the other: pigz, bgzip and `cat a.gz b.gz` write several, and none may be left unread."""
+
+    def __init__(self, make: Callable[[], Any], name: str) -> None:
+        self._make, self._coder, self._name, self._any = make, make(), name, False
 
     def decode(self, piece: bytes) -> bytes:
         self._any = self._any or bool(piece)
+        plain = []
         try:
-            return self._coder.decompress(piece) if piece else b""
+            while piece:
+                if self._coder.eof:
+                    self._coder = self._make()
+                plain.append(self._coder.decompress(piece))
+                piece = self._coder.unused_data if self._coder.eof else b""
         except (zlib.error, zstandard.ZstdError, RuntimeError, EOFError) as problem:
             raise QueryError(CANNOT_DECOMPRESS, f"the body is no {self._name}: {problem}") from problem
+        return b"".join(plain)
 
     def end(self) -> bytes:
         if self._any and not self._coder.eof:
@@ -121,9 +130,9 @@ def decoder(name: str) -> Decoder:
     if name in ("", "identity"):
         return Plain()
     if name == "lz4":
-        return _Decoder(lz4.frame.LZ4FrameDecompressor(), name)
+        return _Decoder(lz4.frame.LZ4FrameDecompressor, name)
     if name == "zstd":
-        return _Decoder(zstandard.ZstdDecompressor().decompressobj(), name)
+        return _Decoder(lambda: zstandard.ZstdDecompressor().decompressobj(), name)
     if name in ("gzip", "deflate"):
-        return _Decoder(zlib.decompressobj(31 if name == "gzip" else 15), name)
+        return _Decoder(lambda: zlib.decompressobj(31 if name == "gzip" else 15), name)
     raise QueryError(CANNOT_DECOMPRESS, f"Content-Encoding {name!r}: allowed are {', '.join(CODINGS)}")

@@ -91,7 +91,7 @@ class Gateway:
             run = _run(self._engine, ask, statement, ticket, read_only)
             try:
                 if head:
-                    await self._insert(run, text[head.rows :], content, response)
+                    await self._insert(run, text[head.rows :], content, response, _coding(ask))
                 elif killed := _KILL_ONE.fullmatch(statement.text):
                     await self._kill(killed.group(1))
                     await response.begin(formats.mime(run.format), run.format, _coding(ask), {})
@@ -148,7 +148,14 @@ class Gateway:
         with suppress(QueryError):
             step.result()
 
-    async def _insert(self, run: Run, rows: bytes, content: AsyncIterator[bytes], response: Response) -> None:
+    async def _insert(
+        self,
+        run: Run,
+        rows: bytes,
+        content: AsyncIterator[bytes],
+        response: Response,
+        answer: tuple[str, coding.Encoder],
+    ) -> None:
         inserting = Inserting(run)
         held = bytearray(rows)
         try:
@@ -160,7 +167,7 @@ class Gateway:
             await self._in_thread(partial(inserting.finish, bytes(held)))
         finally:
             await self._in_thread(inserting.abandon)
-        await response.begin("text/plain; charset=UTF-8", "", ("", coding.Plain()), run.counts)
+        await response.begin("text/plain; charset=UTF-8", "", answer, run.counts)
 
     async def _kill(self, query_id: str) -> None:
         await asyncio.get_running_loop().run_in_executor(self._kill_pool, self.running.kill, query_id)

@@ -214,6 +214,23 @@ def test_even_ten_bytes_are_coded_when_asked_for(store: Store, coding: str, deco
         assert decode(answer.raw.read(decode_content=False)) == b"1\n"
 
 
+def test_the_empty_answer_to_rows_is_coded_too(database: Store) -> None:
+    # the Java client takes every answer of status 200 for a coded one, once it has asked for that
+    given = {"params": {"enable_http_compression": "1"}, "headers": {"Accept-Encoding": "lz4"}}
+    sql = f"INSERT INTO {database.database}.robot_live (robot_id) VALUES ('r')"
+    with requests.post(f"{database.url}/", data=sql, auth=WRITER, stream=True, timeout=10, **given) as answer:
+        assert (answer.status_code, answer.headers["Content-Encoding"]) == (200, "lz4")
+        assert lz4.frame.decompress(answer.raw.read(decode_content=False)) == b""
+
+
+def test_rows_of_a_body_of_two_members_all_arrive(database: Store) -> None:
+    body = gzip.compress(b"a\n") + gzip.compress(b"b\n")
+    url = f"{database.url}/?query=INSERT INTO {database.database}.robot_live (robot_id) FORMAT TSV"
+    with requests.post(url, data=body, auth=WRITER, headers={"Content-Encoding": "gzip"}, timeout=10) as answer:
+        assert answer.status_code == 200
+    assert ask(database, f"SELECT groupArray(robot_id) FROM {database.database}.robot_live").text == "['a','b']\n"
+
+
 def test_nothing_is_coded_unless_asked_for(store: Store) -> None:
     assert "Content-Encoding" not in ask(store, "SELECT 1").headers
 

@@ -46,6 +46,33 @@ def test_an_empty_result_is_still_a_whole_body(name: str) -> None:
     decoder.end()
 
 
+@pytest.mark.parametrize("name", coding.CODINGS)
+@pytest.mark.parametrize("cut", [1, 7, 10_000])
+def test_a_body_of_several_members_is_read_to_its_last(name: str, cut: int) -> None:
+    # what pigz, bgzip, zstd -T and `cat a.gz b.gz` write; a reader that stops at the first loses rows without a word
+    members = []
+    for part in (b"1,a\n", b"2,b\n" * 3, b"", b"3,c\n"):
+        _, encoder = coding.encoder(name)
+        members.append((encoder.encode(part) if part else b"") + encoder.end())
+    body, decoder = b"".join(members), coding.decoder(name)
+    pieces = [decoder.decode(body[i : i + cut]) for i in range(0, len(body), cut)]
+    decoder.end()
+    assert b"".join(pieces) == b"1,a\n" + b"2,b\n" * 3 + b"3,c\n"
+
+
+@pytest.mark.parametrize("name", coding.CODINGS)
+def test_a_last_member_that_is_cut_off_or_no_member_is_refused(name: str) -> None:
+    _, encoder = coding.encoder(name)
+    whole = encoder.encode(b"1,a\n") + encoder.end()
+    for rest in (whole[:-3], b"garbage that is no member"):
+        with pytest.raises(QueryError):
+            read_whole(coding.decoder(name), whole + rest)
+
+
+def read_whole(decoder: coding.Decoder, body: bytes) -> bytes:
+    return decoder.decode(body) + decoder.end()
+
+
 def test_damaged_and_unknown_bodies_are_refused() -> None:
     for name in coding.CODINGS:
         with pytest.raises(QueryError, match="271"):
