@@ -195,6 +195,8 @@ def _near(joints: Sequence[str]) -> str:
     """The models that name nearly all joints so, and what they do not: a name may be misspelt."""
     models = list(map(load_model, model_ids()))
     most = max(known(model, joints) for model in models)
+    if all(map(COUNTED.fullmatch, joints)):  # a number more or less is no misspelling
+        return ""
     if most < max(_NEARLY, len(joints) - max(1, len(joints) // 10)):
         return ""
     best = [model for model in models if known(model, joints) == most]

@@ -78,8 +78,8 @@ def _are(chosen: tuple[str, ...], elements: tuple[str, ...], model: RobotModel |
 def _names(where: object, signal: Signal, chosen: tuple[str, ...], model: RobotModel | None) -> tuple[str, ...]:
     if chosen == MODEL and model is None:
         raise RecordingError(
-            f"{where}: --joints model are those of a described robot: name it with --model ID too, or name the columns"
-            " of a robot nobody has described with --joints A,B,C"
+            f"{where}: --joints model means the names of a described robot: say which with --model ID, or name the"
+            " columns of a robot nobody has described with --joints A,B,C"
         )
     names = model.joint_names if chosen == MODEL and model is not None else chosen
     if len(names) != signal.values.shape[1]:

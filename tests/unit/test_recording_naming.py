@@ -63,7 +63,11 @@ def test_a_robot_nobody_has_described_may_be_named_so_too(tmp_path):
     [
         ("t_s,q1,q0", {"joints": ("a", "b")}, "counts its columns q1, q0, not in the order of their numbers"),
         ("t_s,q0,q1", {"joints": ("a", "b", "c")}, "has 2 columns, --joints names 3"),
-        ("t_s,q0,q1", {"joints": ("model",)}, "--joints model are those of a described robot: name it with --model"),
+        (
+            "t_s,q0,q1",
+            {"joints": ("model",)},
+            "--joints model means the names of a described robot: say which with",
+        ),
         ("t_s,a.pos,a.position,b.pos", {}, "a.pos, a.position name a joint's position twice; leave one of them"),
         ("t_s,q0,q1", {"model": UR}, "but numbers: --joints A,B,C names them in order"),
         ("t_s,elbow_jont.pos [rad]", {"model": UR}, r"no joints of .*-ur5e \(is elbow_jont elbow_joint\?\)"),
@@ -142,6 +146,12 @@ def test_bare_columns_that_are_only_counted_are_a_models_joints_too(tmp_path):
     _, found, _ = looked(path)
     own = [line for line in found["choose"] if "provisional:NAME" in line]
     assert len(own) == 3, "the robot of one's own is among the choices, however many models bear such names"
+
+
+def test_a_number_more_is_no_name_misspelt(tmp_path):
+    path = written(tmp_path / "a.csv", "t_s," + ",".join(f"joint_{k}.pos [rad]" for k in range(6)))
+    _, found, _ = looked(path)
+    assert "misspelt" not in found["robot"]["why"]
 
 
 def test_columns_that_declare_angles_are_offered_as_joints_and_lengths_are_told_in_metres(tmp_path):
