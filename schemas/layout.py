@@ -5,7 +5,7 @@ from __future__ import annotations
 import struct
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import cached_property, lru_cache
 from typing import Any, Final
 
 import xxhash
@@ -67,16 +67,20 @@ class Layout:
     @classmethod
     def from_avro(cls, start: Mapping[str, Any]) -> Layout:
         """Of a decoded EpisodeStart; raises :class:`LayoutError` where it contradicts itself."""
-        channels = tuple(
-            Channel(c["name"], c["width"], c["unit"], tuple(c["element_names"])) for c in start["channels"]
-        )
-        layout = cls(tuple(start["joints"]), channels)
+        channels = tuple((c["name"], c["width"], c["unit"], tuple(c["element_names"])) for c in start["channels"])
+        layout = _known(tuple(start["joints"]), channels)
         if layout.layout_id != start["layout_id"]:
             raise LayoutError(
                 f"layout_id {start['layout_id'].hex()} is not that of its joints and channels,"
                 f" {layout.layout_id.hex()}: compute it as docs/contract.md says"
             )
         return layout
+
+
+@lru_cache(1024)
+def _known(joints: tuple[str, ...], channels: tuple[tuple[str, int, str, tuple[str, ...]], ...]) -> Layout:
+    """One for all takes of a robot: to check and hash it takes as long as the rest of a start."""
+    return Layout(joints, tuple(Channel(*channel) for channel in channels))
 
 
 def _check_unique(what: str, names: Iterable[str]) -> None:

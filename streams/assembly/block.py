@@ -26,6 +26,19 @@ class Taken(NamedTuple):
     first_conflict: int = -1
 
 
+class Held(NamedTuple):
+    """Frames of a block: numbers within the episode and stamps int64 (n,), channels float32 (n, width)."""
+
+    seq: Int64
+    t_ns: Int64
+    broker_ms: Int64
+    channels: dict[str, Float32]
+
+    def value_leaves(self) -> dict[str, bytes]:
+        """xxh3-128 of each channel."""
+        return {name: xxhash.xxh3_128_digest(values.data) for name, values in self.channels.items()}
+
+
 class Block:
     """Frames [128 index, 128 index + 128) that exist so far. The first copy of a frame number wins."""
 
@@ -47,12 +60,15 @@ class Block:
         "t_ns",
     )
 
-    def __init__(self, index: int, widths: Mapping[str, int]) -> None:
+    def __init__(
+        self, index: int, t_ns: Int64, broker_ms: Int64, present: NDArray[np.bool_], channels: dict[str, Float32]
+    ) -> None:
+        """Arrays of 128 frames, the channels float32 (128, width); none counts yet."""
         self.index = index
-        self.t_ns: Int64 = np.empty(BLOCK, np.int64)
-        self.broker_ms: Int64 = np.empty(BLOCK, np.int64)
-        self.present: NDArray[np.bool_] = np.zeros(BLOCK, np.bool_)
-        self.channels: dict[str, Float32] = {n: np.empty((BLOCK, w), np.float32) for n, w in widths.items()}
+        self.t_ns = t_ns
+        self.broker_ms = broker_ms
+        self.present = present
+        self.channels = channels
         self.count = 0
         self.duplicates = 0
         self.conflicts = 0
@@ -80,16 +96,17 @@ class Block:
         self._changed(first, len(t_ns), len(t_ns), offset, broker_ms)
         return Taken(len(t_ns))
 
-    def take_run(self, first: int, n: int, run: ChunkRun, at: int, offsets: tuple[int, int], broker_ms: Int64) -> None:
-        """The same of ``n`` frames of a run from its ``at``-th on, none of which is here.
+    def take_run(self, first: int, run: ChunkRun, part: slice, offsets: Int64, broker_ms: Int64) -> None:
+        """The same of frames ``part`` of a run, none of which is here.
 
-        ``offsets``: of the records that brought the first and the last; ``broker_ms``: int64 (n,), of each frame's.
+        ``offsets``, ``broker_ms``: int64 (frames of the run,), of the record that brought each frame.
         """
-        self._stamp(first, run.t_ns[at : at + n], broker_ms)
+        n = part.stop - part.start
+        self._stamp(first, run.t_ns[part], broker_ms[part])
         for name, values in self.channels.items():
-            run.put(name, at, values[first : first + n])
-        self._changed(first, n, n, offsets[0], int(broker_ms[0]))
-        self.last_offset = max(self.last_offset, offsets[1])
+            run.put(name, part.start, values[first : first + n])
+        self._changed(first, n, n, int(offsets[part.start]), int(broker_ms[part.start]))
+        self.last_offset = max(self.last_offset, int(offsets[part.stop - 1]))
 
     def _stamp(self, first: int, t_ns: Int64, broker_ms: int | Int64) -> None:
         last = first + len(t_ns)
@@ -158,21 +175,50 @@ class Block:
         """All it holds is in the store."""
         return self.stored_version == self.version
 
-    def where(self) -> slice | NDArray[np.intp]:
-        """Index of the frames present, in frame order."""
-        return slice(None) if self.count == BLOCK else np.flatnonzero(self.present)
-
     def seq(self) -> Int64:
-        """Frame numbers present within the episode, int64 (n,)."""
-        base = self.index * BLOCK
-        return np.arange(base, base + BLOCK, dtype=np.int64)[self.where()]
+        """Numbers of the frames present within the episode, int64 (n,)."""
+        numbers = np.arange(self.index * BLOCK, (self.index + 1) * BLOCK, dtype=np.int64)
+        return numbers if self.count == BLOCK else numbers[self.present]
 
-    def value_leaves(self) -> dict[str, bytes]:
-        """xxh3-128 of each channel's frames present."""
-        where = self.where()
-        if isinstance(where, slice):
-            return {name: xxhash.xxh3_128_digest(values.data) for name, values in self.channels.items()}
-        return {name: leaf(values[where]) for name, values in self.channels.items()}
+    def held(self) -> Held:
+        """The frames present, in frame order; views of a full block, whose frames never change."""
+        if self.count == BLOCK:
+            return Held(self.seq(), self.t_ns, self.broker_ms, self.channels)
+        at = np.flatnonzero(self.present)
+        channels = {name: values[at] for name, values in self.channels.items()}
+        return Held(self.seq(), self.t_ns[at], self.broker_ms[at], channels)
+
+
+def empty_block(index: int, widths: Mapping[str, int]) -> Block:
+    """A block without frames."""
+    stamps = np.empty((2, BLOCK), np.int64)
+    channels = {name: np.empty((BLOCK, width), np.float32) for name, width in widths.items()}
+    return Block(index, stamps[0], stamps[1], np.zeros(BLOCK, np.bool_), channels)
+
+
+def full_blocks(
+    index: int, count: int, widths: Mapping[str, int], run: ChunkRun, at: int, offsets: Int64, broker_ms: Int64
+) -> list[Block]:
+    """``count`` blocks from ``index`` on with the frames of a run from its ``at``-th on, which begins the first.
+
+    They lie behind each other in memory, so that a channel is copied once. ``offsets``, ``broker_ms``: int64 (frames of
+    the run,), of the record that brought each frame.
+    """
+    end = at + count * BLOCK
+    channels = {name: np.empty((end - at, width), np.float32) for name, width in widths.items()}
+    for name, array in channels.items():
+        run.put(name, at, array)
+    present = np.ones(end - at, np.bool_)
+    blocks = list[Block]()
+    for i in range(count):
+        here, there = slice(i * BLOCK, (i + 1) * BLOCK), slice(at + i * BLOCK, at + (i + 1) * BLOCK)
+        values = {name: array[here] for name, array in channels.items()}
+        block = Block(index + i, run.t_ns[there], broker_ms[there], present[here], values)
+        block.count = block.next = BLOCK
+        block.pending_offset, block.last_offset = int(offsets[there.start]), int(offsets[there.stop - 1])
+        block.due_since_ms = int(broker_ms[there.start])
+        blocks.append(block)
+    return blocks
 
 
 @dataclass(slots=True, eq=False)
@@ -199,6 +245,5 @@ def hashed(block: Block | StoredBlock, t_base: int) -> HashedBlock:
     """
     if isinstance(block, StoredBlock):
         return HashedBlock(block.index, block.presence, {**block.value_leaves, TIME: block.t_leaf})
-    leaves = block.value_leaves()
-    leaves[TIME] = leaf(block.t_ns[block.where()] - t_base)
-    return HashedBlock(block.index, presence_bitmap(block.seq()), leaves)
+    held = block.held()
+    return HashedBlock(block.index, presence_bitmap(held.seq), {**held.value_leaves(), TIME: leaf(held.t_ns - t_base)})

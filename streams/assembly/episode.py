@@ -11,7 +11,7 @@ import numpy as np
 from kinestream.schemas.content_hash import BLOCK, TIME, HashedBlock, leaf
 from kinestream.schemas.frames import ChunkRun, FrameChunk
 from kinestream.schemas.layout import Layout
-from kinestream.streams.assembly.block import Block, StoredBlock
+from kinestream.streams.assembly.block import Block, StoredBlock, empty_block, full_blocks
 from kinestream.streams.assembly.boots import Rivals
 from kinestream.streams.assembly.frontier import Frontier
 from kinestream.streams.assembly.values import (
@@ -296,13 +296,17 @@ class Episode:
         """Take a run that fits, all of whose frames have higher numbers than any that is here."""
         chunks: ChunkRun = run.value
         n, size = len(chunks), chunks.size
-        broker_ms = np.repeat(run.times_ms, size)
+        offsets, broker_ms = np.repeat(run.offsets, size), np.repeat(run.times_ms, size)
         taken = 0
         while taken < n:
             index, first = divmod(chunks.first_seq + taken, BLOCK)
-            end = min(taken + BLOCK - first, n)
-            offsets = int(run.offsets[taken // size]), int(run.offsets[(end - 1) // size])
-            self._block(index).take_run(first, end - taken, chunks, taken, offsets, broker_ms[taken:end])
+            if first == 0 and (full := (n - taken) // BLOCK):
+                for block in full_blocks(index, full, self.layout.widths, chunks, taken, offsets, broker_ms):
+                    self.blocks[block.index] = block
+                end = taken + full * BLOCK
+            else:
+                end = min(taken + BLOCK - first, n)
+                self._block(index).take_run(first, chunks, slice(taken, end), offsets, broker_ms)
             taken = end
         self._count(chunks.first_seq, n, n, run.last_ms)
         self._note_schema(run)
@@ -321,7 +325,7 @@ class Episode:
     def _block(self, index: int) -> Block:
         block = self.blocks.get(index)
         if block is None:
-            block = self.blocks[index] = Block(index, self.layout.widths)
+            block = self.blocks[index] = empty_block(index, self.layout.widths)
         return block
 
     def _count(self, first_seq: int, n: int, added: int, broker_ms: int) -> None:
@@ -342,10 +346,9 @@ class Episode:
 
     def block_row(self, block: Block) -> BlockRow:
         """The row of a block as it stands."""
-        where = block.where()
-        t_ns = block.t_ns[where]
-        leaves = block.value_leaves()
-        leaves[TIME] = leaf(t_ns - t_ns[0])
+        held = block.held()
+        leaves = held.value_leaves()
+        leaves[TIME] = leaf(held.t_ns - held.t_ns[0])
         return BlockRow(
             self.id,
             self.robot_id,
@@ -355,38 +358,34 @@ class Episode:
             block.duplicates,
             block.conflicts,
             block.reordered,
-            block.seq(),
-            t_ns,
-            block.broker_ms[where],
-            {name: values[where] for name, values in block.channels.items()},
+            *held,
             leaves,
         )
 
     def t_base(self) -> int:
         """Stamp of the lowest frame present, ns."""
-        index = min((*self.blocks, *self.stored))
+        index, first = divmod(self.base_seq, BLOCK)
         if index in self.stored:
             return self.stored[index].t_first
-        block = self.blocks[index]
-        return int(block.t_ns[block.present.argmax()])
+        return int(self.blocks[index].t_ns[first])
 
     def t_end(self) -> int:
         """Stamp of the highest frame present, ns."""
-        index = max((*self.blocks, *self.stored))
+        index, last = divmod(self.highest_seq, BLOCK)
         if index in self.stored:
             return self.stored[index].t_last
-        block = self.blocks[index]
-        return int(block.t_ns[np.flatnonzero(block.present)[-1]])
+        return int(self.blocks[index].t_ns[last])
 
     def free(self) -> bool:
         """Forget the blocks that are full, stored and judged, but for their leaves; True: some are yet to be judged."""
-        left = False
-        for block in [block for block in self.blocks.values() if block.count == BLOCK and block.durable]:
+        left, done = False, [block for block in self.blocks.values() if block.count == BLOCK and block.durable]
+        base = self.t_base() if done else 0
+        for block in done:
             if not self.frontier.cold and self.frontier.at < (block.index + 1) * BLOCK:
                 left = True
             else:
                 leaves = {name: digest for name, digest in block.leaves.items() if name != TIME}
-                t_leaf = leaf(block.t_ns - self.t_base())
+                t_leaf = leaf(block.t_ns - base)
                 first, last = int(block.t_ns[0]), int(block.t_ns[-1])
                 self.stored[block.index] = StoredBlock(
                     block.index, block.last_offset, block.duplicates, block.conflicts, first, last, t_leaf, leaves,

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 
 from kinestream.schemas.content_hash import BLOCK, TIME, leaf
 from kinestream.schemas.errors import LayoutError
-from kinestream.streams.assembly.block import Block, StoredBlock
+from kinestream.streams.assembly.block import Block, StoredBlock, empty_block
 from kinestream.streams.assembly.episode import Episode
 from kinestream.streams.assembly.values import BlockRow
 
@@ -52,7 +52,7 @@ def stored_of(row: BlockRow, t_base: int) -> StoredBlock:
 
 def block_of(row: BlockRow, widths: Mapping[str, int]) -> Block:
     """A block in memory from its row. Raises :class:`LayoutError` if it has not the episode's channels."""
-    block = Block(row.block, widths)
+    block = empty_block(row.block, widths)
     at = row.seq - row.block * BLOCK
     block.t_ns[at] = row.t_ns
     block.broker_ms[at] = row.broker_ms

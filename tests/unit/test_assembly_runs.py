@@ -55,12 +55,14 @@ def state(assembler):
         blocks = {
             index: (
                 {name: getattr(block, name) for name in BLOCK_FIELDS},
-                block.where() if isinstance(block.where(), slice) else block.where().tolist(),
-                block.t_ns[block.where()].tolist(),
-                block.broker_ms[block.where()].tolist(),
-                {name: values[block.where()].tobytes() for name, values in block.channels.items()},
+                block.present.tolist(),
+                held.seq.tolist(),
+                held.t_ns.tolist(),
+                held.broker_ms.tolist(),
+                {name: values.tobytes() for name, values in held.channels.items()},
             )
             for index, block in episode.blocks.items()
+            for held in [block.held()]
         }
         frontier = (episode.frontier.at, episode.frontier.judged, episode.frontier.dirty)
         found[episode.id] = ({name: getattr(episode, name) for name in FIELDS}, blocks, frontier)
