@@ -90,9 +90,14 @@ def _reader_of(path: Path) -> tuple[str, _Reader]:
     suffix = path.suffix.lower()
     if path.is_file() and suffix in _READERS:
         return _READERS[suffix]
-    if path.is_file() and suffix in (".txt", ".json") and is_amp(path.open("rb").read(_HEAD)):
+    if path.is_file() and suffix in (".txt", ".json") and is_amp(_head(path)):
         return "AMP motion", AmpJson
     raise RecordingError(f"{path} is no recording: {_why(path, suffix)}; {READABLE}")
+
+
+def _head(path: Path) -> bytes:
+    with path.open("rb") as file:
+        return file.read(_HEAD)
 
 
 def _why(path: Path, suffix: str) -> str:
