@@ -104,7 +104,7 @@ def _unpacked(overlays: str) -> tuple[RuleFile, ...]:
         found = tuple(
             RuleFile(row.pop("file"), row.pop("scope"), row.pop("of"), row) for row in (dict(one) for one in rows)
         )
-    except (ValueError, TypeError, KeyError) as problem:
+    except (ValueError, TypeError, KeyError, RecursionError) as problem:
         raise RulesError(f"rules {overlays[:80]!r} are no JSON array of overlays: {problem!r}") from problem
     if alien := [one.scope for one in found if one.scope not in SCOPES]:
         raise RulesError(f"rules for a {alien[0]!r}: allowed are {', '.join(SCOPES)}")

@@ -114,7 +114,10 @@ class Commands:
             check_overlays(pins.get("rules", ""))
         except RulesError as problem:
             return str(problem)
-        version = self._judge_for(episode.judged_as(pins), episode.layout).rule_version
+        try:
+            version = self._judge_for(episode.judged_as(pins), episode.layout).rule_version
+        except Exception as problem:  # a threshold no judge can be made with: it must not cost the worker its life
+            return f"rules by which nothing can be judged: {problem!r}"
         if value["rule_version"] not in ("", version):
             return f"rules {value['rule_version'][:200]} are meant, but this worker would judge by {version}"
         return ""
@@ -153,6 +156,8 @@ def _problem(record: LogRecord) -> str:
         return f"{value['kind']} is not carried out: {', '.join(REASONS)} are"
     if value["kind"] == REVIEW and value["verdict"] not in VERDICTS and not value["labels"]:
         return f"a REVIEW that says {value['verdict']} and no label: {' or '.join(VERDICTS)}, or labels, are needed"
+    if value["revision"] < 0:
+        return f"revision {value['revision']} was never seen: give the one that was, or 0"
     wrong = sorted(value["labels"].keys() - set(CORRECTABLE)) if value["kind"] in (CORRECT, REVIEW) else []
     return f"labels {wrong} cannot be set right: {', '.join(CORRECTABLE)} can" if wrong else ""
 

@@ -154,6 +154,7 @@ def test_a_correction_that_changes_nothing_makes_no_revision():
         ("UNKNOWN", {}, "INCONSISTENT", "UNKNOWN is not carried out: CORRECT, RESCORE, REVIEW, WITHDRAW are"),
         ("REVIEW", {}, "INCONSISTENT", "a REVIEW that says UNASSESSED and no label"),
         ("REVIEW", {"verdict": "ACCEPT", "labels": {"boot_id": "b"}}, "INCONSISTENT", "'boot_id'] cannot be set"),
+        ("REVIEW", {"verdict": "ACCEPT", "revision": -1}, "INCONSISTENT", "revision -1 was never seen"),
         ("RESCORE", {"rule_version": "other-1@00"}, "INCONSISTENT", "rules other-1@00 are meant, but this worker"),
         ("RESCORE", {"pins": {"rules": "[3]"}}, "INCONSISTENT", "are no JSON array of overlays"),
         (

@@ -209,3 +209,12 @@ def test_a_quarantined_or_withdrawn_episode_keeps_no_review():
     owner.command(*commands.append(command(take, "WITHDRAW")))
     row = owner.store.episodes[take.id].closed
     assert (row["status"], row["verdict"], row["review_verdict"]) == ("WITHDRAWN", "REVIEW", "")
+
+
+@pytest.mark.parametrize("hostile", ["[" * 100_000, rules(gap_long_s=1e300), rules(offset_rest_s=1e300)])
+def test_rules_by_which_nothing_can_be_judged_are_refused_and_change_nothing(hostile):
+    take, _, owner, commands = done()
+    (letter,) = owner.command(*commands.append(rescore(take, rules=hostile)))
+    assert letter.reason == "INCONSISTENT"
+    assert len(owner.store.announced) == 1
+    assert (owner.assembler.episodes, owner.assembler.command_watermark()) == ({}, 1)
