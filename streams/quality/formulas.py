@@ -10,6 +10,8 @@ from kinestream.streams.quality.model import NONE, Floats
 
 #: SPARC: highest frequency (Hz), least amplitude that counts, zero padding in powers of two.
 CUT_HZ, LEAST, PADDING = 10.0, 0.05, 4
+#: Dimensionless jerk of a constant speed in float64, at most; one clean reach has 205.
+_ROUNDING = 1e-16
 
 
 def dimensionless_jerk(speed: Floats, rate_hz: float) -> float:
@@ -39,8 +41,8 @@ def ldlj(speed: Floats, rate_hz: float) -> float:
 
 
 def minus_log(value: float) -> float:
-    """-ln(x), NaN unless x > 0."""
-    return -log(value) if value > 0 else NONE
+    """-ln(x), NaN unless x is above what rounding leaves of a jerk of zero."""
+    return -log(value) if value > _ROUNDING else NONE
 
 
 def vector_ldlj(position: Floats, rate_hz: float) -> float:

@@ -16,6 +16,8 @@ from kinestream.streams.quality.rules import Rules
 
 #: Samples at the beginning of a movement whose second differences reach before it: they are left out.
 _RAW: Final = 2
+#: A speed that rises, rises by more than rounding: a filter leaves its digits behind on a speed that stays.
+_MORE: Final = 1 + SLACK
 
 
 class Movement(NamedTuple):
@@ -98,10 +100,10 @@ class Segments:
 
     def _wait(self, values: list[float], series: Floats, begin: int) -> int:
         """Up to the sample that opens a movement; keeps those back to the last at rest, and that one."""
-        rest, opens, before, lead = self._rules.move_rest, self._rules.move_open, self._speed, begin
+        rest, opens, before, lead = self._rules.move_rest, self._rules.move_open * _MORE, self._speed, begin
         for k in range(begin, len(values)):
             value = values[k]
-            if value > opens and value > before:
+            if value > opens and value > before * _MORE:
                 lead = self._trimmed(lead, k)
                 for one in self._lead:
                     self._keep(one)

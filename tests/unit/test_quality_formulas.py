@@ -139,6 +139,13 @@ def test_row_10_a_circle_at_constant_speed():
     circle = np.column_stack((np.cos(angle), np.sin(angle)))
     assert vector_ldlj(circle, 1000) == pytest.approx(-7.34950, abs=1e-5)
     assert np.isnan(ldlj(np.zeros(100), 100))
+    # the digits that rounding leaves of a constant speed are no jerk, and no rise that a movement could begin with
+    angle = 2 * pi * np.arange(1000) / 1000
+    speed = 0.45 * np.hypot(np.cos(angle), np.sin(angle))
+    assert 0 < np.ptp(speed) < 1e-15
+    assert np.isnan(ldlj(speed, 1000))
+    segments = Segments(BUILTIN, 100.0)
+    assert segments.add(np.stack((speed[:128], np.zeros(128)))) + segments.finish() == []
 
 
 @pytest.mark.parametrize(("rate", "jerk"), [(50, 10.934985), (100, 10.950039), (500, 10.960127)])
