@@ -10,7 +10,7 @@ from kinestream.producers.recordings.clocks import between, stamp_oddities, usua
 from kinestream.producers.recordings.damaged import read_or_refused
 from kinestream.producers.recordings.identify import Guess, declared_model, identify, named
 from kinestream.producers.recordings.normalise import Normalised, Normaliser, joint_names, layout
-from kinestream.producers.recordings.oddities import beside_limits
+from kinestream.producers.recordings.oddities import beside_limits, not_numbers
 from kinestream.producers.recordings.recording import RecordedEpisode
 from kinestream.producers.recordings.take import OWN, Choices, Divisible, Signal, Source, Take
 from kinestream.schemas.errors import RecordingError
@@ -107,6 +107,8 @@ class NormalisedRecording:
         usual = [f"nominal rate {rate:g} Hz: of the median period, nobody declares one"] if rate != take.rate_hz else []
         position = done.signals.get("position")
         odd = beside_limits(self.guess.model, done.joints, position)
+        if not self.format.startswith("CSV"):  # which tells them by cell; a command is NaN before its first
+            odd += not_numbers({name: values for name, values in done.signals.items() if name != "command"})
         model = [] if self.guess.confidence == 1 else [f"model {self.guess.model_id}: {self.guess.why}"]
         return RecordedEpisode(
             source=take.source,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Final
 
 import numpy as np
@@ -60,6 +60,12 @@ def beside_limits(model: RobotModel | None, joints: Sequence[str], position: Flo
         f"{', '.join(found)} lie beyond the limits of {model.model_id} in half of the frames or more: is it another"
         " robot, zero or sign?"
     ]
+
+
+def not_numbers(signals: Mapping[str, Float32]) -> list[str]:
+    """Which of the signals (n, J) each, by name, hold values that are missing or infinite; they stay as they are."""
+    found = [name for name, values in signals.items() if not np.isfinite(values).all()]
+    return [f"{' and '.join(found)} hold{'' if found[1:] else 's'} NaN or infinity: kept as it is"] if found else []
 
 
 def parted(t_ns: Int64) -> list[str]:

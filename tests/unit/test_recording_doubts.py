@@ -77,3 +77,14 @@ def test_fourteen_columns_beyond_what_two_of_alohas_arms_turn_are_another_robots
     assert episode.position is None
     assert "left_waist" not in str(episode.channels)
     assert any("in a unit nobody declares, too far for radians" in odd for odd in episode.oddities)
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+def test_values_that_are_no_numbers_are_kept_and_called_odd_in_every_format(tmp_path, value):
+    moves = np.zeros((5, 2), np.float32)
+    moves[3, 1] = value
+    arrays = {"joint_pos": moves, "joint_vel": np.zeros((5, 2), np.float32), "joint_names": np.array(["a", "b"])}
+    np.savez(path := tmp_path / "a.npz", fps=50, **arrays)
+    (episode,) = read(path)
+    assert np.array_equal(episode.position, moves, equal_nan=True)
+    assert "position holds NaN or infinity: kept as it is" in episode.oddities
