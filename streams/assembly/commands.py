@@ -8,7 +8,7 @@ from typing import Any, Final
 from kinestream.schemas.errors import RulesError
 from kinestream.schemas.rulebook import check_overlays
 from kinestream.streams.assembly.episode import CLOSING, Episode
-from kinestream.streams.assembly.lookup import Lookup, is_new, is_stale
+from kinestream.streams.assembly.lookup import NO_COMMAND, Lookup, is_new, is_stale
 from kinestream.streams.assembly.revisions import REASONS
 from kinestream.streams.assembly.seal import JudgeFor
 from kinestream.streams.assembly.timetable import Timetable
@@ -63,7 +63,7 @@ class Commands:
             self.requeued.append(record)
         elif episode.withdrawn:
             pass  # its records are read again before it closes: nothing takes a withdrawal back
-        elif is_new(record, episode.command.offset if episode.command else -1, episode.obeyed):
+        elif is_new(record, _last(episode), episode.obeyed):
             return self._carry_out(episode, record, hold)
         return None
 
@@ -146,6 +146,10 @@ class Commands:
         """Smallest offset of a command whose effect is not yet durable; -1 = none was read."""
         waiting = [*self._pending.values(), *self._taken.values(), *(r.offset for r in self.requeued)]
         return min(waiting, default=self._next)
+
+
+def _last(episode: Episode) -> tuple[int, int]:
+    return (episode.command.offset, episode.command.broker_ms) if episode.command else NO_COMMAND
 
 
 def _problem(record: LogRecord) -> str:

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Iterator, Mapping
-from typing import Any
+from typing import Any, Final
 
 from kinestream.schemas.content_hash import BLOCK
 from kinestream.streams.assembly.episode import Episode
 from kinestream.streams.assembly.flight import InFlight
 from kinestream.streams.assembly.unmarked import Stream, renumbered
 from kinestream.streams.assembly.values import QUARANTINED, RESCORE, WITHDRAWN, Loaded, LogRecord, LogRun
+
+#: Offset and broker time of the last command of an episode that had none.
+NO_COMMAND: Final = (-1, -1)
 
 
 class Lookup:
@@ -59,7 +62,8 @@ class Lookup:
             return stored.end is None
         if record.record == "EpisodeCommand":
             before = stored.facts["command"]
-            new = is_new(record, before["offset"] if before else -1, stored.facts.get("obeyed", ()))
+            last = (before["offset"], before["broker_ms"]) if before else NO_COMMAND
+            new = is_new(record, last, stored.facts.get("obeyed", ()))
             return new and not is_stale(record.value, stored.facts["revision"])
         return all(mark.value != record.value for mark in stored.marks)
 
@@ -72,12 +76,14 @@ class Lookup:
         return self._found.get(episode_id)
 
 
-def is_new(command: LogRecord, last_offset: int, obeyed: Collection[str]) -> bool:
-    """Whether an episode that has carried these out has this one still before it.
+def is_new(command: LogRecord, last: tuple[int, int], obeyed: Collection[str]) -> bool:
+    """Whether an episode that has carried these out has this one still before it; ``last``: offset and ms of the last.
 
-    Its place in the log tells a command that is read again; its id, one that its sender repeated.
+    Its place in the log tells a command that is read again; its id, one that its sender repeated. A broker that lost
+    its tail, or was replaced, hands offsets out again: then it is later by its time.
     """
-    return command.offset > last_offset and command.value["command_id"] not in obeyed
+    later = command.offset > last[0] or command.broker_ms > last[1]
+    return later and command.value["command_id"] not in obeyed
 
 
 def is_stale(value: Mapping[str, Any], revision: int) -> bool:

@@ -180,9 +180,8 @@ class PartitionAssembler:
                 apart = sorted([*apart, *((part.offset, part) for part in record.parts())], key=itemgetter(0))
         self._take_before(NEVER, apart)
         self._next_offset = max(self._next_offset, self._end)
-        self._time.pass_time(
-            self._read_ms, self._next_offset
-        )  # a record that had to wait may have set a deadline that is over
+        if records:  # one that had to wait may have set a deadline that is over; of none, nothing was read
+            self._time.pass_time(self._read_ms, self._next_offset)
         self._judge_touched(live)
         self._feeding = False
         self._let_go()

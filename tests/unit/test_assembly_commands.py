@@ -124,6 +124,22 @@ def test_a_command_without_an_id_is_its_own_each_time():
     assert [event["skill"] for event in owner.store.events] == ["grasp", "pour", "wipe", "pour"]
 
 
+@pytest.mark.parametrize("crash", [False, True], ids=["at once", "after a restart"])
+def test_commands_are_obeyed_though_a_broker_that_lost_its_tail_hands_out_their_offsets_again(crash):
+    take, log, owner, lost = done()
+    owner.command(*lost.append(correct(take, "c1", "pour")))
+    owner.command(*lost.append(correct(take, "c2", "wipe")))
+    again = Log(now_ms=lost.now_ms)
+    later = again.append(correct(take, "c3", "fold"))
+    if crash:
+        restart(owner, log)
+    owner.command(*later)
+    assert owner.store.events[-1]["skill"] == "fold"
+    said = len(owner.store.events)
+    owner.command(*later)
+    assert len(owner.store.events) == said
+
+
 def test_a_refused_command_may_be_sent_again_under_its_id():
     take, log, owner = Take(), Log(), Owner()
     commands = Log(now_ms=log.now_ms)
