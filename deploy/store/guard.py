@@ -94,7 +94,8 @@ class Guard:
             allowed = ", ".join(sorted(READS))
             raise QueryError(READONLY, f"{statement.kind} in readonly mode; this account, and GET, may only {allowed}")
         if bare.startswith(_SESSION_KINDS):
-            raise QueryError(NOT_IMPLEMENTED, f"{statement.kind} needs a session; send settings with each request")
+            told = f"{statement.kind} needs a session, and none is kept: send settings and database with each request"
+            raise QueryError(NOT_IMPLEMENTED, told)
 
     def _functions(self, bare: str, params: Mapping[str, str], read_only: bool) -> frozenset[str]:
         # {name:Identifier} is filled in after the engine's parser has shown us the statement.

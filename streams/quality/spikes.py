@@ -176,9 +176,12 @@ class Spikes(Family):
         """I9 the largest spike; I10 the coarsest joint's resolution."""
         measured = self.context.measures("position")
         evaluated = measured and span.frames >= 3 and bool(self.known.any())
-        worst = max((spell.worst for spell in self.spells.values()), default=0.0)
-        spikes = rows("I9", "rad", worst, evaluated, found, without(self.known, self.context))
-        resolution = self.resolution
+        worst, of = max(((spell.worst, j) for j, spell in self.spells.items()), default=(0.0, -1))
+        unit = self.context.unit(of) if of >= 0 else "rad"
+        spikes = rows("I9", unit, worst, evaluated, found, without(self.known, self.context))
+        straight = self.context.prismatic
+        # a resolution in m is beside no limit in rad
+        resolution = self.resolution if straight is None else self.resolution[~np.asarray(straight, np.bool_)]
         judged = measured and span.frames >= self.rules.resolution_frames and bool(np.isfinite(resolution).any())
         coarsest = float(np.nanmax(resolution)) if judged else float("nan")
         flag = Flag.SUSPECT if coarsest > self.rules.resolution_rad * (1 + SLACK) else Flag.GOOD

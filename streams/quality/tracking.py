@@ -79,9 +79,13 @@ class Tracking(Family):
     def values(self, span: Span, found: Found) -> list[MetricValue]:
         """The worst joint's error; over all joints the 95th percentile, the largest and the share that is far off."""
         evaluated = bool(self.cells)
-        worst = float(np.nanmax(self.rmse())) if evaluated else NONE
+        worst, unit = NONE, "rad"
+        if evaluated:
+            errors = self.rmse()
+            of = int(np.nanargmax(errors))
+            worst, unit = float(errors[of]), self.context.unit(of)
         return [
-            *rows("K1", "rad", worst, evaluated, found),
+            *rows("K1", unit, worst, evaluated, found),
             plain("K1.p95", self.histogram.quantile(0.95), "rad"),
             plain("K1.max", self.largest**0.5 if evaluated else NONE, "rad"),
             plain("K1.far", self.far / self.cells if evaluated else NONE, "share"),
@@ -178,9 +182,11 @@ class RestOffset(Family):
     def values(self, span: Span, found: Found) -> list[MetricValue]:
         """The largest offset of a joint, with its sign."""
         offset = self.offset()
-        offset = offset[np.isfinite(offset)]
-        worst = float(offset[np.argmax(np.abs(offset))]) if len(offset) else NONE
-        return rows("K2", "rad", worst, bool(len(offset)), found)
+        known = np.flatnonzero(np.isfinite(offset)).tolist()
+        if not known:
+            return rows("K2", "rad", NONE, False, found)
+        worst = max(known, key=lambda j: abs(float(offset[j])))
+        return rows("K2", self.context.unit(worst), float(offset[worst]), True, found)
 
 
 def _eroded(history: Mask, length: int) -> Mask:

@@ -35,3 +35,19 @@ def test_how_long_an_effort_may_last_is_our_limit_and_how_great_it_may_be_the_ro
     frames.channels["effort"][20:, 0] = 1.0
     finding = only(f for f in judged(frames, known).findings if f.metric == "I5")
     assert (finding.unit, finding.threshold, finding.origin) == ("Nm", 10.0, Origin.ROBOT)
+
+
+def test_rows_of_a_prismatic_joint_are_in_metres_and_beside_no_limit_in_radians():
+    frames = take()
+    frames.channels["position"][:] = 0.0
+    frames.channels["position"][:, 1] = 0.002 * (frames.seq // 100)
+    frames.channels["velocity"][:] = 0.0
+    frames.channels["command"][:] = frames.channels["position"]
+    frames.channels["command"][:, 1] += 0.03
+    frames.channels["position"][200, 1] += 0.09
+    known = context(prismatic=np.array([False, True, False, False]), velocity=np.full(4, 20.0))
+    judgement = judged(frames, known)
+    assert [value(judgement, metric).unit for metric in ("K1", "K2", "I9")] == ["m", "m", "m"]
+    # its steps are of 2 mm; the others never moved
+    assert value(judgement, "I10").flag == Flag.NOT_EVALUATED
+    assert value(judged(frames, context()), "I10").flag == Flag.SUSPECT
