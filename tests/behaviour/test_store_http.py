@@ -231,6 +231,15 @@ def test_rows_of_a_body_of_two_members_all_arrive(database: Store) -> None:
     assert ask(database, f"SELECT groupArray(robot_id) FROM {database.database}.robot_live").text == "['a','b']\n"
 
 
+def test_rows_that_a_materialized_view_takes_as_well_are_acknowledged(database: Store) -> None:
+    names = f"{database.database}.seen", f"{database.database}.robot_live"
+    view = "CREATE MATERIALIZED VIEW {} ENGINE = MergeTree ORDER BY robot_id AS SELECT robot_id FROM {}".format(*names)
+    assert ask(database, view, auth=WRITER).status_code == 200
+    assert ask(database, f"INSERT INTO {names[1]} (robot_id) VALUES ('r')", auth=WRITER).status_code == 200
+    for name in names:
+        assert ask(database, f"SELECT groupArray(robot_id) FROM {name}").text == "['r']\n"
+
+
 def test_nothing_is_coded_unless_asked_for(store: Store) -> None:
     assert "Content-Encoding" not in ask(store, "SELECT 1").headers
 
