@@ -11,12 +11,10 @@ from typing import Any, Final
 from confluent_kafka import KafkaException
 from confluent_kafka.admin import AlterConfigOpType, ConfigEntry, ConfigResource, NewTopic
 
-from kinestream.schemas.catalogue import CATALOGUE, Topic, topic_name
+from kinestream.schemas.catalogue import CATALOGUE, TEST_CLUSTER, Topic, topic_name
 from kinestream.schemas.errors import BrokerError
 from kinestream.streams.cluster import Admin
 
-#: How librdkafka's mock cluster names itself: the only thing a client can tell it by.
-_MOCK_CLUSTER: Final = "mockCluster"
 #: ``access`` of a cluster that lets everybody in; any other is ``Settings.kafka_access()``.
 OPEN: Final[Mapping[str, str]] = MappingProxyType({})
 
@@ -64,6 +62,8 @@ class Described:
     expected: int
     retention_ms: int
     retention_bytes: int
+    #: whose time records bear: LogAppendTime, or CreateTime
+    time: str
 
 
 def describe_topics(
@@ -80,8 +80,13 @@ def describe_topics(
             config = answer.result(timeout_s)
         except KafkaException as problem:
             raise BrokerError(f"topic {resource.name} cannot be described: {problem.args[0].str()}") from problem
-        kept = (int(config[name].value) for name in ("retention.ms", "retention.bytes"))
-        found[resource.name] = Described(counts[resource.name], wanted[resource.name].partitions, *kept)
+        found[resource.name] = Described(
+            counts[resource.name],
+            wanted[resource.name].partitions,
+            int(config["retention.ms"].value),
+            int(config["retention.bytes"].value),
+            config["message.timestamp.type"].value,
+        )
     return found
 
 
@@ -123,7 +128,7 @@ def _metadata(admin: Admin, bootstrap: str, timeout_s: float) -> Any:
 
 
 def _kind(metadata: Any) -> str:
-    return "test" if (metadata.cluster_id or "").startswith(_MOCK_CLUSTER) else "kafka"
+    return "test" if (metadata.cluster_id or "").startswith(TEST_CLUSTER) else "kafka"
 
 
 def _partitions(metadata: Any, wanted: dict[str, Topic]) -> dict[str, int]:

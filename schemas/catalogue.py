@@ -25,6 +25,12 @@ MAX_MESSAGE_BYTES: Final = 1_048_576
 #: unpacked to, packed again by another hand.
 MAX_DEAD_LETTER_BYTES: Final = 8 * MAX_MESSAGE_BYTES
 
+#: How ids of librdkafka's in-process test broker begin, all that tells it: it keeps the producers' time, and answers no
+#: question for settings.
+TEST_CLUSTER: Final = "mockCluster"
+#: Whose time a record bears: the broker's, on which days, deadlines and lateness run.
+BROKER_TIME: Final = "LogAppendTime"
+
 _TENANT = re.compile(r"[a-z][a-z0-9-]{0,62}")
 _DAY_MS: Final = 24 * 3600 * 1000
 
@@ -44,9 +50,9 @@ class Topic:
     compacted: bool = False
 
     def config(self) -> Mapping[str, str]:
-        """Broker-side settings. Broker time is what days, retention and lateness run on: LogAppendTime."""
+        """Broker-side settings. Broker time is what days, retention and lateness run on."""
         return {
-            "message.timestamp.type": "LogAppendTime",
+            "message.timestamp.type": BROKER_TIME,
             "max.message.bytes": str(self.max_message_bytes),
             "retention.ms": str(self.retention_ms),
             "retention.bytes": str(self.retention_bytes // self.partitions),

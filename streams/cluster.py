@@ -5,11 +5,13 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from typing import Any, Final
 
 from confluent_kafka import KafkaError, KafkaException
 from confluent_kafka.admin import AdminClient, ConfigResource
 
+from kinestream.schemas.catalogue import BROKER_TIME, TEST_CLUSTER
 from kinestream.schemas.errors import BrokerError, SettingError
 from kinestream.schemas.settings import Settings
 from kinestream.streams.outlook import Kept
@@ -89,8 +91,8 @@ def describe(
 ) -> tuple[str, dict[str, int]]:
     """Cluster id, and partitions by topic.
 
-    Raises :class:`BrokerError` if it is away, :class:`SettingError` if it does not let us in or a topic is not there: a
-    missing source topic would only log ten errors a second and look alive.
+    Raises :class:`BrokerError` if it is away, :class:`SettingError` if it does not let us in, a topic is not there (a
+    missing source topic would only log ten errors a second and look alive), or one bears its producers' time.
     """
     admin = Admin(settings.kafka_client(bootstrap))
     try:
@@ -103,4 +105,20 @@ def describe(
             f"topics {', '.join(missing)} are not on {bootstrap}: `kinestream up` makes them;"
             " or is KINESTREAM_TENANT another?"
         )
-    return next(iter(found.values())).cluster_id, counts
+    cluster_id = next(iter(found.values())).cluster_id
+    if not cluster_id.startswith(TEST_CLUSTER) and (wrong := _on_other_time(admin, counts, timeout_s)):
+        raise SettingError(
+            f"{', '.join(wrong)} on {bootstrap} bear their producers' time, on which one robot's clock would close"
+            f" the takes of others: set message.timestamp.type={BROKER_TIME}"
+        )
+    return cluster_id, counts
+
+
+def _on_other_time(admin: Admin, topics: Iterable[str], timeout_s: float) -> list[str]:
+    """Those whose records do not bear the broker's time; none where we may not ask."""
+    asked = [ConfigResource(ConfigResource.Type.TOPIC, topic) for topic in topics]
+    found: dict[str, str] = {}
+    with suppress(KafkaException):
+        for resource, answer in admin.describe_configs(asked, request_timeout=timeout_s).items():
+            found[resource.name] = answer.result()["message.timestamp.type"].value
+    return [topic for topic, clock in found.items() if clock != BROKER_TIME]

@@ -15,7 +15,7 @@ from kinestream.deploy.local.ports import is_worker, port_plan
 from kinestream.deploy.local.services import ServiceStatus
 from kinestream.deploy.local.stack import Stack
 from kinestream.deploy.topics import broker_kind, describe_topics
-from kinestream.schemas.catalogue import CATALOGUE, PARTITIONS, topic_name
+from kinestream.schemas.catalogue import BROKER_TIME, CATALOGUE, PARTITIONS, topic_name
 from kinestream.schemas.errors import BrokerError, KinestreamError
 from kinestream.schemas.settings import Settings
 
@@ -84,6 +84,9 @@ def _topics(bootstrap: str, settings: Settings) -> Finding:
         return Finding(
             "topics", FAIL, f"not {PARTITIONS} partitions: {', '.join(odd)}", "keys hash onto them: make anew"
         )
+    if odd := [name for name, one in found.items() if one.time != BROKER_TIME]:
+        todo = f"set message.timestamp.type={BROKER_TIME}: days and deadlines run on the broker's clock"
+        return Finding("topics", FAIL, f"with their producers' time: {', '.join(odd)}", todo)
     frames = found[wanted[0]]
     kept = f"{frames.retention_ms / 3.6e6:.0f} h or {size(frames.retention_bytes)} a partition"
     return Finding(
