@@ -28,8 +28,9 @@ from tests.plugins.store import Store, StoreProcess
 from tests.plugins.worker import Pipeline
 from tests.sending import RawSender, encode
 
-#: Others write to this disk too: the floor is this far from what is free, and the ballast twice as far.
-MARGIN = 1_500_000_000
+#: Others write to this disk too, an environment with all it needs at a time: the floor is so far from what is free, and
+#: the ballast twice as far. Bytes.
+LEAST, MOST = 1_500_000_000, 6_000_000_000
 
 
 class Ballast:
@@ -37,13 +38,15 @@ class Ballast:
 
     def __init__(self, folder: Path) -> None:
         self.path = folder / "ballast"
-        self.floor = shutil.disk_usage(folder).free - MARGIN
-        if self.floor < 3 * MARGIN:
+        free = shutil.disk_usage(folder).free
+        self.margin = min(max(free // 8, LEAST), MOST)
+        self.floor = free - self.margin
+        if self.floor < 3 * LEAST:
             pytest.skip(f"the disk of {folder} has too little free to pretend that it is full")
 
     def drop(self) -> None:
         with self.path.open("wb") as file:
-            os.posix_fallocate(file.fileno(), 0, 2 * MARGIN)
+            os.posix_fallocate(file.fileno(), 0, 2 * self.margin)
 
     def lift(self) -> None:
         self.path.unlink(missing_ok=True)
