@@ -298,7 +298,8 @@ class Episode:
             "content_hash": self.content_hash,
             "ended_at_ns": self._now_ns(),
             "outcome": self._outcome,
-            "error_cause": self.error_cause[:_CAUSE_LENGTH],
+            # an exception names files whose names may be no text: that must not cost the take its end
+            "error_cause": self.error_cause.encode(errors="backslashreplace").decode()[:_CAUSE_LENGTH],
             "restorable": self.restorable,
         }
         self._link.outlet.put(self._link.codec.encode("EpisodeEnd", end), self.ledger, wait=False)

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, fields
+from numbers import Real
 from typing import Any, TypedDict
 
 from kinestream.schemas.errors import ContractError
+from kinestream.schemas.texts import is_text
 
 SCENE_LEVELS = ("UNKNOWN", "L1", "L2", "L3", "L4")
 
@@ -77,14 +79,14 @@ class Labels:
 
     def __post_init__(self) -> None:
         for field in fields(self):
-            if field.type == "str" and not isinstance(getattr(self, field.name), str):
+            if field.type == "str" and not is_text(getattr(self, field.name)):
                 raise ContractError(f"{field.name}={getattr(self, field.name)!r}: give a text")
-        if isinstance(self.nominal_rate_hz, str) or not 0 <= self.nominal_rate_hz < float("inf"):
+        if not isinstance(self.nominal_rate_hz, Real) or not 0 <= self.nominal_rate_hz < float("inf"):
             raise ContractError(f"nominal_rate_hz={self.nominal_rate_hz!r}: give frames a second, 0 = not declared")
         if self.scene_level not in SCENE_LEVELS:
             raise ContractError(f"scene_level={self.scene_level!r}: allowed are {', '.join(SCENE_LEVELS)}")
         for name in ("subtasks", "conversions"):
-            if isinstance(getattr(self, name), str):
+            if isinstance(getattr(self, name), str) or not all(map(is_text, getattr(self, name))):
                 raise ContractError(f"{name}={getattr(self, name)!r}: give a list of texts")
 
     def to_avro(self) -> dict[str, Any]:

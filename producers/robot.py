@@ -39,6 +39,7 @@ from kinestream.schemas.layout import Channel
 from kinestream.schemas.models import find_model
 from kinestream.schemas.registry import Registry
 from kinestream.schemas.settings import Settings
+from kinestream.schemas.texts import is_text
 
 log = logging.getLogger("kinestream.robot")
 
@@ -379,6 +380,6 @@ def _one_of(what: str, value: str, allowed: tuple[str, ...]) -> None:
 
 
 def _text(what: str, value: str) -> str:
-    if not isinstance(value, str) or not value:
+    if not is_text(value) or not value:
         raise LayoutError(f"{what}={value!r}: give a text that is not empty")
     return value

@@ -11,6 +11,7 @@ from typing import Any, Final
 import xxhash
 
 from kinestream.schemas.errors import LayoutError
+from kinestream.schemas.texts import is_text
 
 #: Channels with one value a joint; they share the joints' names.
 JOINT_CHANNELS: Final = ("position", "velocity", "effort", "command")
@@ -85,8 +86,8 @@ def _known(joints: tuple[str, ...], channels: tuple[tuple[str, int, str, tuple[s
 
 def _check_unique(what: str, names: Iterable[str]) -> None:
     names = list(names)
-    if len(set(names)) != len(names) or "" in names:
-        raise LayoutError(f"{what} {names}: every name must be there once and not be empty")
+    if len(set(names)) != len(names) or "" in names or not all(map(is_text, names)):
+        raise LayoutError(f"{what} {names}: every name must be there once, be text and not be empty")
 
 
 def _check_channel(channel: Channel, joints: int) -> None:
@@ -94,6 +95,8 @@ def _check_channel(channel: Channel, joints: int) -> None:
         raise LayoutError(f"channel {channel.name!r}: the names {', '.join(sorted(RESERVED))} are reserved; rename it")
     if "\0" in channel.name:
         raise LayoutError(f"channel {channel.name!r}: the content hash ends a name with NUL; rename it")
+    if not all(map(is_text, (channel.unit, *channel.element_names))):
+        raise LayoutError(f"channel {channel.name!r}: its unit {channel.unit!r} or an element's name is no text")
     if channel.width < 1 or channel.width > 65535:
         raise LayoutError(f"channel {channel.name!r} has width {channel.width}: allowed are 1 to 65535")
     if channel.name in JOINT_CHANNELS and channel.width != joints:

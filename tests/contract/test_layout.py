@@ -97,6 +97,8 @@ def test_texts_cannot_run_into_each_other() -> None:
     [
         (("a", "a"), (), r"joints \['a', 'a'\]: every name must be there once"),
         (("a", ""), (), r"joints \['a', ''\]"),
+        (("a", "\ud800"), (), "be text"),
+        (("a",), (Channel("grip", 1, "\ud800"),), "is no text"),
         (("a",), (Channel("x", 1, ""), Channel("x", 2, "")), r"channels \['x', 'x'\]"),
         (("a",), (Channel("t", 1, "s"),), "channel 't': the names joints, seq, t, t_ns are reserved; rename it"),
         (("a",), (Channel("joints", 1, ""),), "channel 'joints'"),

@@ -144,6 +144,13 @@ def test_an_exception_ends_the_episode_aborted_and_goes_on(problem: BaseExceptio
     assert end["error_cause"] == f"{type(problem).__name__}: {problem}"
 
 
+def test_an_exception_that_names_a_file_whose_name_is_no_text_ends_it_too():
+    episode, kept = kept_episode()
+    with pytest.raises(FileNotFoundError), episode:
+        raise FileNotFoundError(b"caf\xe9.yaml".decode(errors="surrogateescape"))
+    assert kept.of("EpisodeEnd")[0]["error_cause"] == r"FileNotFoundError: caf\udce9.yaml"
+
+
 def test_a_long_cause_is_trimmed():
     episode, kept = kept_episode()
     with pytest.raises(ValueError, match="xxx"), episode:
@@ -230,6 +237,9 @@ def test_an_episode_that_cannot_even_be_ended_does_not_hide_why_it_was_aborted()
         ({"scene_level": "L9"}, "'L9': allowed are UNKNOWN, L1"),
         ({"subtasks": "reach"}, "give a list of texts"),
         ({"nominal_rate_hz": float("nan")}, "nominal_rate_hz=nan"),
+        ({"nominal_rate_hz": None}, "nominal_rate_hz=None"),
+        ({"task": "\ud800"}, "give a text"),
+        ({"conversions": ["\ud800"]}, "give a list of texts"),
     ],
 )
 def test_labels_of_another_kind_are_refused(label: dict[str, Any], message: str):

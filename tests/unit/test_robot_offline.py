@@ -121,6 +121,7 @@ def test_without_a_broker_s_address_the_error_says_how_to_give_one():
         ({"joints": "hip"}, "joints='hip': give a list"),
         ({"joints": ["hip", "hip"]}, "every name must be there once"),
         ({"robot_id": ""}, "robot_id=''"),
+        ({"robot_id": "\ud800"}, "robot_id="),
         ({"channels": {"t_ns": 1}}, "reserved"),
         ({"channels": {"position": 3}}, "every name must be there once"),
     ],
