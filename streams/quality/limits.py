@@ -88,7 +88,7 @@ class Limits:
 
     FAIL: beyond by more than max(0.005 rad, 0.2 % of the range) in >= 2 consecutive frames (a joint resting on its
     stop reads a little beyond a rounded limit). SUSPECT: margin < 2 % in runs >= 0.2 s that take >= 10 % of the time.
-    Limits are the robot description's. A NaN ends a run and does nothing else. Merges exactly.
+    Limits are the robot description's. A NaN or Inf ends a run and does nothing else. Merges exactly.
     """
 
     __slots__ = ("_run_ns", "bounds", "joints", "rules")
@@ -112,7 +112,8 @@ class Limits:
             with np.errstate(invalid="ignore"):  # a signalling NaN stays one that compares false
                 q = frames.channels["position"][:, j].astype(np.float64)
             joint = self._joint(j)
-            # NaN compares false everywhere: it is neither near nor beyond
+            # what is no number is I1's. NaN compares false everywhere: it is neither near nor beyond
+            q[np.isinf(q)] = NONE
             joint.near.add((q < bounds.near_low[j]) | (q > bounds.near_high[j]), frames.seq, frames.t_ns, starts)
             outside = (q < bounds.low[j]) | (q > bounds.high[j])
             joint.outside += int(np.count_nonzero(outside))

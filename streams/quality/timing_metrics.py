@@ -140,7 +140,8 @@ def timing_values(timing: Timing, rules: Rules, span: Span, flags: dict[str, Fla
     ]
     values = []
     for metric, value, unit, evaluated in rows:
-        flag = flags.get(metric.partition(".")[0], Flag.GOOD) if evaluated else Flag.NOT_EVALUATED
+        told = evaluated and value == value
+        flag = flags.get(metric.partition(".")[0], Flag.GOOD) if told else Flag.NOT_EVALUATED
         values.append(MetricValue(metric, "", value, unit, flag))
     long_enough = known and span.frames >= rules.synthetic_frames
     flag = (Flag.SUSPECT if made else Flag.GOOD) if long_enough else Flag.NOT_EVALUATED

@@ -103,7 +103,7 @@ def batch(frames, known):
         jumps = (
             np.abs(np.diff(q, axis=0)) > np.maximum(periods / 1e9, nominal / 2e9)[:, None] * known.velocity
         ) & speed_ok
-        outside = (q < known.lower) | (q > known.upper)
+        outside = ((q < known.lower) | (q > known.upper)) & np.isfinite(q)
     return {
         "T1": (len(q) - 1) / ((frames.t_ns[-1] - frames.t_ns[0]) / 1e9),
         "T1.steady": 1e9 / steady.mean() if len(steady) * 2 > len(periods) and steady.sum() > 0 else np.nan,

@@ -105,14 +105,21 @@ def test_one_nan_in_one_velocity_costs_c1_two_intervals_and_other_joints_nothing
 def test_a_nan_position_is_no_jump_and_no_breach_of_limits():
     frames = take()
     frames.channels["position"][200, 1] = np.nan
-    frames.channels["position"][300, 2] = -np.inf
+    frames.channels["position"][300:310, 2] = -np.inf
     judgement = judged(frames)
-    # -Inf lies beyond every limit, but a single frame is no run; it is I1's
+    # one fault, one finding: how far beyond a limit -Inf lies, no number says
     assert {(f.metric, f.joint, f.flag) for f in judgement.findings} == {
         ("I1", "left_elbow", "FAIL"),
         ("I1", "left_wrist", "FAIL"),
     }
-    assert value(judgement, "I8").value == 0.0
+    assert value(judgement, "I8").value == value(judgement, "I3").value == 0.0
+
+
+def test_stamps_whose_distances_no_number_holds_are_not_called_good():
+    frames = take()
+    frames.t_ns[:] = np.where(frames.seq < 200, -9, 9) * 10**18 + frames.seq
+    rows = [row for row in judged(frames).metrics if np.isnan(row.value)]
+    assert {row.flag for row in rows if row.id.startswith("T")} == {Flag.NOT_EVALUATED}
 
 
 def test_jitter_keeps_its_digits_over_a_long_take_far_from_the_epoch():
