@@ -165,7 +165,7 @@ _NO_FRAMES = np.zeros((0, 0))
 
 
 class Smoothness(Family):
-    """S1 LDLJ, S1v, S2 SPARC (median, .worst), S1.count; S3, S4, S5, S6: formulas in :mod:`formulas` and below.
+    """S1 LDLJ, S1v, S2 SPARC (each median, .worst), S1.count; S3, S4, S5, S6: formulas in :mod:`formulas` and below.
 
     Speed = norm of one arm's joint velocities (measured, else dq/D) after a causal 2nd-order Butterworth low-pass of
     10 Hz, cut into movements (:mod:`segments`); the worst arm counts. S3: rms of the joints' jerk within movements,
@@ -174,7 +174,7 @@ class Smoothness(Family):
     task's. A hole in the frames ends a movement. Needs a nominal rate above 20 Hz.
     """
 
-    metrics = ("S1", "S1.worst", "S1.count", "S1v", "S2", "S2.worst", "S3", "S4", "S5", "S6")
+    metrics = ("S1", "S1.worst", "S1.count", "S1v", "S1v.worst", "S2", "S2.worst", "S3", "S4", "S5", "S6")
 
     def __init__(self, context: Context, rules: Rules) -> None:
         super().__init__(context, rules)
@@ -246,8 +246,7 @@ class Smoothness(Family):
         values = []
         for metric in PER_MOVEMENT:
             values += rows(metric, "", _least([a.median(metric) for a in arms]), any(a.count for a in arms), found)
-            if metric != "S1v":
-                values.append(plain(f"{metric}.worst", _least([a.worst[metric] for a in arms]), ""))
+            values.append(plain(f"{metric}.worst", _least([a.worst[metric] for a in arms]), ""))
         values.append(plain("S1.count", float(sum(a.count for a in arms)), "movements"))
         figures = {
             "S3": ("rad/s^3", [sqrt(a.jerk_squares / a.samples) for a in arms if a.samples > 0]),

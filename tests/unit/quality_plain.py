@@ -227,6 +227,7 @@ def smoothness(take: Plain) -> dict[str, float]:
         "S1": min(median(arm[:, 0]) for arm in arms),
         "S1.worst": float(min(arm[:, 0].min() for arm in arms)),
         "S1v": min(median(arm[:, 1]) for arm in arms),
+        "S1v.worst": float(min(arm[:, 1].min() for arm in arms)),
         "S3": max(sqrt(arm[:, 2].sum() * rate**4 / arm[:, 3].sum()) for arm in arms),
         "S1.count": float(sum(len(arm) for arm in arms)),
     }
