@@ -47,6 +47,8 @@ class History:
     first_closed_ms: int = 0
     #: highest number + 1, or what the end mark announced, at the first close
     first_frames: int = 0
+    #: frames that were there at the first close
+    first_unique: int = 0
     status: str = ""
     compared: JsonDict = field(default_factory=dict)
 
@@ -121,8 +123,6 @@ class Episode:
 
         self.frontier = Frontier(judge, self.blocks, self.stored)
         self.lamps = LampBook()
-        #: frames that came after the first close
-        self.late_frames = 0
         #: broker time at which the assembler looks at it again
         self.wake_ms = 1 << 62
 
@@ -142,6 +142,11 @@ class Episode:
     def reopened(self) -> bool:
         """It was closed before."""
         return self.history.revision > 0
+
+    @property
+    def late_frames(self) -> int:
+        """Frames that came after the first close; no time tells, as it may close in the millisecond they come."""
+        return self.unique - self.history.first_unique if self.reopened else 0
 
     @property
     def was_whole(self) -> bool:
@@ -331,8 +336,6 @@ class Episode:
     def _count(self, first_seq: int, n: int, added: int, broker_ms: int) -> None:
         if added:
             self.unique += added
-            if self.reopened and broker_ms >= self.history.first_closed_ms:
-                self.late_frames += added
             self.last_frame_ms = max(self.last_frame_ms, broker_ms)
             self.heard_ms = max(self.heard_ms, broker_ms)
             self.frontier.came(first_seq, added)

@@ -39,6 +39,7 @@ def facts_of(episode: Episode) -> JsonDict:
         "revision": episode.history.revision,
         "first_closed_ms": episode.history.first_closed_ms,
         "first_frames": episode.history.first_frames,
+        "first_unique": episode.history.first_unique,
         "status": episode.history.status,
         "compared": episode.history.compared,
         "lit": [asdict(finding) for finding in episode.lamps.lit],
@@ -91,7 +92,8 @@ def rebuild(
     episode.obeyed = list(facts.get("obeyed", ()))
     episode.review = Review(**facts["review"]) if facts.get("review") else None
     episode.history = History(
-        **{name: facts[name] for name in ("revision", "first_closed_ms", "first_frames", "status", "compared")}
+        **{name: facts[name] for name in ("revision", "first_closed_ms", "first_frames", "status", "compared")},
+        first_unique=facts["first_unique"] if "first_unique" in facts else facts.get("unique", 0),  # older rows: none
     )
     load_blocks(episode, rows)
     episode.frontier.catch_up([row for row in rows if row.channels])

@@ -38,8 +38,6 @@ def _count(episode: Episode, row: BlockRow) -> None:
     episode.duplicates += row.duplicates
     episode.conflicting += row.conflicts
     episode.last_frame_ms = max(episode.last_frame_ms, int(row.broker_ms.max()))
-    if episode.reopened:
-        episode.late_frames += int((row.broker_ms >= episode.history.first_closed_ms).sum())
 
 
 def stored_of(row: BlockRow, t_base: int) -> StoredBlock:

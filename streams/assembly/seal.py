@@ -210,9 +210,9 @@ class _Sealing:
         findings = final_changes(episode, self.judgement, self.revision, self.ended_ms)
         withdrawn = self.status == WITHDRAWN
         event, row = self._withdrawal() if withdrawn else self._event(), self._row()
-        first = (before.first_closed_ms, before.first_frames)
+        first = (before.first_closed_ms, before.first_frames, before.first_unique)
         if not episode.reopened:
-            first = (episode.closed_ms, episode.n_total)
+            first = (episode.closed_ms, episode.n_total, episode.unique)
         episode.history = History(self.revision, *first, self.status, self.compared)
         journal = journal_row(episode, next(versions))
         row["facts"] = self._facts()

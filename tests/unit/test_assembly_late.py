@@ -60,6 +60,28 @@ def test_frames_late_counts_all_that_came_after_the_first_close():
     assert [e["revision"] for e in owner.store.events] == [1, 2, 3]
 
 
+def test_frames_of_the_millisecond_in_which_it_closes_are_not_late():
+    take = Take(130)
+    owner, log = closed(take.start(), *take.chunks()[:-1])
+    assert owner.store.event()["frames_late"] == 0
+    owner.feed(log.append(take.chunks()[-1], take.end(), after_ms=0))
+    owner.feed(log.append(take.mark(3)))
+    owner.pass_ms(LIMITS.incomplete_ms)
+    assert [e["frames_late"] for e in owner.store.events] == [0, 10, 10]
+    whole = Take(130)
+    owner, log = Owner(), Log()
+    owner.feed(log.append(*whole.whole(), after_ms=0))
+    owner.feed(log.append(whole.mark(3)))
+    owner.pass_ms(LIMITS.incomplete_ms)
+    assert [(e["revision"], e["frames_late"]) for e in owner.store.events] == [(1, 0), (2, 0)]
+
+
+def test_a_chunk_that_truncates_a_take_is_in_its_first_revision():
+    take, log, owner = Take(130), Log(), Owner(limits=replace(LIMITS, truncated_frames=100))
+    owner.feed(log.append(*take.whole()))
+    assert [(e["status"], e["frames_late"]) for e in owner.store.events] == [("TRUNCATED", 0), ("COMPLETE", 30)]
+
+
 def test_late_copies_are_counted_and_make_no_revision():
     take, owner, log = incomplete()
     owner.feed(log.append(take.chunk(0, 50), take.end(), take.start()))
