@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, fields
-from typing import Any, Final
+from dataclasses import asdict, dataclass, field, fields
+from typing import Any, ClassVar, Final
 
-from kinestream.schemas.catalogue import EPISODE_COMPLETED
+from kinestream.schemas.catalogue import EPISODE_COMPLETED, EPISODE_WITHDRAWN
 from kinestream.schemas.codec import Codec
 from kinestream.schemas.errors import DecodeError, SettingError
 from kinestream.schemas.reasons import DeadLetterReason
@@ -91,6 +91,37 @@ class EpisodeCompleted:
         values["frames"] = values.pop("location")
         document: dict[str, Any] = plain(values)
         return document
+
+
+@dataclass(frozen=True, slots=True)
+class EpisodeWithdrawn:
+    """An episode must no longer be used: its last revision. It says who wanted it and why, and no label."""
+
+    ce_id: str
+    tenant: str
+    robot_id: str
+    episode_id: str
+    revision: int
+    by: str
+    note: str
+    command_id: str
+    lineage: Record
+    status: ClassVar[str] = "WITHDRAWN"
+
+    def to_json(self) -> dict[str, Any]:
+        """Ready for JSON: ``ce_id``, ``status`` and every field of the record."""
+        return {**asdict(self), "status": self.status}
+
+
+def withdrawal_of(message: Any, codec: Codec) -> EpisodeWithdrawn | None:
+    """The withdrawal in a message of the episodes topic; None where it is another event. Raises as :func:`event_of`."""
+    headers = dict(message.headers() or ())
+    if headers.get("ce_type") != EPISODE_WITHDRAWN.encode():
+        return None
+    decoded = codec.decode(message.value() or b"")
+    if decoded.record != "EpisodeWithdrawn":
+        raise DecodeError(DeadLetterReason.UNDECODABLE, f"a {decoded.record} under ce_type {EPISODE_WITHDRAWN!r}")
+    return EpisodeWithdrawn(ce_id=_text(headers, "ce_id"), **decoded.value)
 
 
 def event_of(message: Any, codec: Codec, read: FrameReader = _no_store) -> EpisodeCompleted | None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import weakref
 from collections import OrderedDict
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from datetime import datetime
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Final, Self
@@ -15,7 +15,7 @@ from kinestream.schemas.codec import Codec
 from kinestream.schemas.errors import ContractError, DecodeError, SettingError
 from kinestream.schemas.registry import Registry, latest_schema
 from kinestream.schemas.settings import Settings
-from kinestream.streams.events import EpisodeCompleted, event_of
+from kinestream.streams.events import EpisodeCompleted, EpisodeWithdrawn, event_of, withdrawal_of
 from kinestream.streams.reading import TopicReader
 
 if TYPE_CHECKING:
@@ -26,6 +26,7 @@ log = logging.getLogger("kinestream.subscription")
 #: Episodes whose revision is remembered, to tell repeats: about 25 MB.
 REMEMBERED: Final = 100_000
 Words = str | Iterable[str]
+WITHDRAWN: Final = EpisodeWithdrawn.status
 
 
 class Subscription:
@@ -39,7 +40,9 @@ class Subscription:
 
     ``skill``, ``area``, ``model``, ``robot``, ``verdict``, ``status``: one value or several; empty = any. Only status
     COMPLETE unless you say otherwise. A revision is handed out only if it is higher than the last of its episode;
-    with ``repeats`` always. ``kafka``, ``clickhouse``: addresses (default ``KINESTREAM_KAFKA``,
+    with ``repeats`` always. ``on_withdrawn(EpisodeWithdrawn)`` is called while you wait for the next event, where an
+    episode must no longer be used, whatever its labels were (of the filters only ``robot`` counts); one that raises
+    ends the iteration, and is told again. ``kafka``, ``clickhouse``: addresses (default ``KINESTREAM_KAFKA``,
     ``KINESTREAM_CLICKHOUSE``); the makers' topics are told apart by ``KINESTREAM_TENANT``.
 
     Raises :class:`SettingError` without a broker's address, :class:`BrokerError` when it does not answer or has no
@@ -60,6 +63,7 @@ class Subscription:
         from_start: bool = False,
         since: datetime | None = None,
         until_end: bool = False,
+        on_withdrawn: Callable[[EpisodeWithdrawn], None] = lambda _: None,
         kafka: str | None = None,
         clickhouse: str | None = None,
         settings: Settings | None = None,
@@ -70,7 +74,7 @@ class Subscription:
         self._wanted |= {name: _symbols(name, given) for name, given in (("verdict", verdict), ("status", status))}
         if since is not None and since.tzinfo is None:
             raise ContractError(f"since={since!r} has no time zone: give an aware datetime, such as one of UTC")
-        self._repeats, self._until_end = repeats, until_end
+        self._repeats, self._until_end, self._on_withdrawn = repeats, until_end, on_withdrawn
         self._revisions: OrderedDict[str, int] = OrderedDict()
         self._frames = _Frames(settings, clickhouse or settings.clickhouse)
         #: messages that were no event as docs/contract.md describes it, and were passed over
@@ -88,6 +92,9 @@ class Subscription:
             if message is None:
                 continue
             event = self._event(message)
+            if isinstance(event, EpisodeWithdrawn):
+                self._tell(event, message)
+                continue
             if event is None or not self._is_new(event) or not self._passes(event):
                 self._reader.skip(message)
                 continue
@@ -111,9 +118,22 @@ class Subscription:
     ) -> None:
         self.close()
 
-    def _event(self, message: Any) -> EpisodeCompleted | None:
+    def _tell(self, event: EpisodeWithdrawn, message: Any) -> None:
+        robots = self._wanted["robot_id"]
+        if self._is_new(event) and (not robots or event.robot_id in robots):
+            try:
+                self._on_withdrawn(event)
+            except BaseException:
+                self._revisions.pop(event.episode_id, None)
+                self._reader.again(message)
+                raise
+            self._reader.done(message)
+        else:
+            self._reader.skip(message)
+
+    def _event(self, message: Any) -> EpisodeCompleted | EpisodeWithdrawn | None:
         try:
-            return event_of(message, self._codec, self._frames)
+            return withdrawal_of(message, self._codec) or event_of(message, self._codec, self._frames)
         except DecodeError as problem:
             self.refused += 1
             log.warning(
@@ -121,7 +141,7 @@ class Subscription:
             )
             return None
 
-    def _is_new(self, event: EpisodeCompleted) -> bool:
+    def _is_new(self, event: EpisodeCompleted | EpisodeWithdrawn) -> bool:
         """Whether its revision is higher than the last seen of the episode; remembers it."""
         last = self._revisions.pop(event.episode_id, 0)
         self._revisions[event.episode_id] = max(last, event.revision)
@@ -178,4 +198,6 @@ def _symbols(name: str, given: Words) -> frozenset[str]:
     kinds = {one["name"]: one["type"] for one in latest_schema("EpisodeCompleted")[1]["fields"]}
     if strange := sorted(words - set(kinds[name]["symbols"])):
         raise ContractError(f"{name} {', '.join(strange)}: allowed are {', '.join(kinds[name]['symbols'])}")
+    if WITHDRAWN in words:
+        raise ContractError(f"{name} {WITHDRAWN}: such episodes have an event of their own, give on_withdrawn=")
     return words

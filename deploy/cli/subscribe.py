@@ -12,7 +12,7 @@ import typer
 
 if TYPE_CHECKING:
     from kinestream.schemas.settings import Settings
-    from kinestream.streams.events import EpisodeCompleted
+    from kinestream.streams.events import EpisodeCompleted, EpisodeWithdrawn
 
 
 def register(app: typer.Typer) -> None:
@@ -35,6 +35,7 @@ def subscribe(
     from kinestream.streams.subscription import Subscription
 
     settings = Settings.from_env()
+    line = _as_json if as_json else _told
     subscription = Subscription(
         skill=skill or (),
         verdict=[one.upper() for one in verdict or ()],
@@ -42,13 +43,14 @@ def subscribe(
         repeats=everything,
         from_start=from_start,
         until_end=until_end,
+        on_withdrawn=(lambda event: print(line(event), flush=True)) if everything else lambda _: None,
         kafka=broker_address(settings),
         settings=settings,
     )
     with subscription:
         if not until_end:
             _note("waiting for episodes; Ctrl-C ends")
-        if not _print(subscription, _as_json if as_json else _told):
+        if not _print(subscription, line):
             _note("no such episode" + ("" if from_start else "; --from-start shows earlier ones"))
 
 
@@ -80,13 +82,18 @@ def _print(events: Iterable[EpisodeCompleted], line: Callable[[EpisodeCompleted]
     return count
 
 
-def _as_json(event: EpisodeCompleted) -> str:
+def _as_json(event: EpisodeCompleted | EpisodeWithdrawn) -> str:
     return json.dumps(event.to_json(), ensure_ascii=False, allow_nan=False)
 
 
-def _told(event: EpisodeCompleted) -> str:
+def _told(event: EpisodeCompleted | EpisodeWithdrawn) -> str:
     from datetime import UTC, datetime
 
+    from kinestream.streams.events import EpisodeWithdrawn
+
+    if isinstance(event, EpisodeWithdrawn):
+        why = f": {event.note}" if event.note else ""
+        return f"{event.episode_id}  {event.robot_id}  WITHDRAWN by {event.by} revision {event.revision}{why}"
     ended = datetime.fromtimestamp(event.ended_at_ms / 1000, UTC).strftime("%Y-%m-%d %H:%M:%SZ")
     again = f" revision {event.revision}" if event.revision > 1 else ""
     worst = f": {event.findings[0]['message'] or event.findings[0]['metric']}" if event.findings else ""

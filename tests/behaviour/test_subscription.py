@@ -19,10 +19,11 @@ from kinestream.schemas.errors import BrokerError
 from kinestream.schemas.registry import Registry
 from kinestream.streams.announce import Announcer
 from kinestream.streams.messages import Message
-from kinestream.streams.subscription import EpisodeCompleted
+from kinestream.streams.subscription import EpisodeCompleted, EpisodeWithdrawn
 from tests.plugins.broker import Broker
 
 GOLDEN = json.loads((Path(__file__).parents[2] / "schemas/golden/EpisodeCompleted.v1.json").read_text())
+WITHDRAWN = json.loads((Path(__file__).parents[2] / "schemas/golden/EpisodeWithdrawn.v1.json").read_text())
 
 
 class Hub:
@@ -41,6 +42,11 @@ class Hub:
         row |= value["lineage"] | {"status": value["status"]}
         self.publish(self._announcer.episode(row, self._codec.encode("EpisodeCompleted", value)))
         return f"{episode_id}/{revision}"
+
+    def withdraw(self, episode_id: str, revision: int) -> None:
+        value = {**WITHDRAWN, "episode_id": episode_id, "revision": revision, "by": "p7"}
+        row = {"episode_id": episode_id, "revision": revision, "ended_at": 0, "status": "WITHDRAWN"} | value["lineage"]
+        self.publish(self._announcer.episode(row, self._codec.encode("EpisodeWithdrawn", value)))
 
     def publish(self, message: Message) -> None:
         self._announcer.publish([message])
@@ -78,6 +84,35 @@ def test_each_revision_comes_once_and_only_if_it_is_higher(hub: Hub) -> None:
     assert sorted(hub.read()) == sorted([f"{a}/1", f"{b}/1", f"{a}/2"])
     assert [ce_id for ce_id in hub.read() if ce_id.startswith(a)] == [f"{a}/1", f"{a}/2"]
     assert sorted(hub.read(repeats=True)) == sorted(sent)
+
+
+def test_a_withdrawal_is_told_to_who_asks_whatever_the_labels_were_and_nothing_of_the_take_comes_after_it(hub: Hub):
+    a, b = ids(2)
+    hub.announce(a, skill="pour")
+    hub.withdraw(a, 2)
+    hub.announce(a, skill="pour")
+    hub.announce(b, skill="grasp")
+    told: list[EpisodeWithdrawn] = []
+    assert set(hub.read(on_withdrawn=told.append)) == {f"{a}/1", f"{b}/1"}
+    assert [(one.ce_id, one.by, one.to_json()["status"]) for one in told] == [(f"{a}/2", "p7", "WITHDRAWN")]
+    hub.read(on_withdrawn=told.append, skill="grasp")
+    hub.read(on_withdrawn=told.append, robot="somebody else")
+    assert len(told) == 2
+
+
+def test_a_withdrawal_that_was_not_taken_is_told_to_its_group_again(kafka_broker: Broker):
+    hub, (a,) = Hub(kafka_broker), ids(1)
+    hub.withdraw(a, 1)
+
+    def fails(_: EpisodeWithdrawn) -> None:
+        raise LookupError("the data set is away")
+
+    with pytest.raises(LookupError):
+        hub.read(group="training", on_withdrawn=fails)
+    told: list[EpisodeWithdrawn] = []
+    hub.read(group="training", on_withdrawn=told.append)
+    hub.read(group="training", on_withdrawn=told.append)
+    assert [one.episode_id for one in told] == [a]
 
 
 def test_only_what_was_asked_for_and_only_complete_unless_asked(hub: Hub) -> None:

@@ -9,16 +9,18 @@ from typing import Any
 
 import pytest
 
-from kinestream.schemas.catalogue import EPISODE_COMPLETED
+from kinestream.deploy.cli.subscribe import _as_json, _told
+from kinestream.schemas.catalogue import EPISODE_COMPLETED, EPISODE_WITHDRAWN
 from kinestream.schemas.codec import Codec
 from kinestream.schemas.errors import ContractError, DecodeError, SettingError
 from kinestream.schemas.registry import Registry, latest_schema
 from kinestream.schemas.settings import Settings
-from kinestream.streams.events import EpisodeCompleted, event_of
+from kinestream.streams.events import EpisodeCompleted, event_of, withdrawal_of
 from kinestream.streams.subscription import Subscription
 
 CODEC = Codec(Registry(), "motion.hub.episodes.v1")
-GOLDEN = json.loads((Path(__file__).parents[2] / "schemas/golden/EpisodeCompleted.v2.json").read_text())
+GOLDENS = Path(__file__).parents[2] / "schemas/golden"
+GOLDEN = json.loads((GOLDENS / "EpisodeCompleted.v2.json").read_text())
 
 
 class Message:
@@ -100,3 +102,19 @@ def test_without_an_address_it_says_which_variable_to_set() -> None:
 def test_a_misspelt_filter_would_wait_for_ever(name: str, word: str) -> None:
     with pytest.raises(ContractError, match=f"{name} {word}: allowed are "):
         Subscription(settings=Settings(), kafka="127.0.0.1:1", **{name: word})  # type: ignore[arg-type]
+
+
+def test_a_withdrawal_is_a_line_of_its_own() -> None:
+    value = json.loads((GOLDENS / "EpisodeWithdrawn.v1.json").read_text())
+    ce_id = f"{value['episode_id']}/{value['revision']}"
+    sent = Message(CODEC.encode("EpisodeWithdrawn", value), ce_type=EPISODE_WITHDRAWN, ce_id=ce_id)
+    event = withdrawal_of(sent, CODEC)
+    assert event is not None
+    assert json.loads(_as_json(event)) == {"ce_id": ce_id, "status": "WITHDRAWN", **value}
+    assert _told(event).startswith(f"{value['episode_id']}  {value['robot_id']}  WITHDRAWN by {value['by']}")
+    assert withdrawal_of(message(), CODEC) is None
+
+
+def test_withdrawn_episodes_have_an_event_of_their_own() -> None:
+    with pytest.raises(ContractError, match=r"status WITHDRAWN: .* give on_withdrawn="):
+        Subscription(settings=Settings(), kafka="127.0.0.1:1", status="WITHDRAWN")
