@@ -117,6 +117,7 @@ def test_a_take_comes_back_bit_for_bit_under_its_episode_id(pipeline: Pipeline, 
     assert {one["episode_id"] for one in listed} == {*taken, other}
     assert len(json.loads(kinestream(given, "episodes", "--last", "2", "--json").stdout)) == 2
     one = json.loads(kinestream(given, "episode", other, "--json").stdout)
+    assert [clause["subject"] for clause in one["aligned_with"]["clauses"]][:2] == ["jitter", "loss"]
     is_drawn(given, other, tmp_path)
     assert (one["status"], one["skill"], one["content_hash"] != "") == ("COMPLETE", "pour", True)
     assert one["channel_names"] == ["position", "command", "hand_position"]

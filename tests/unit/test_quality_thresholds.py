@@ -7,7 +7,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from kinestream.streams.quality import EpisodeJudge, Frames
+from kinestream.streams.quality import Delivery, EpisodeJudge, Frames
 from tests.unit.quality_samples import JOINTS, START_NS, context, take, value, whole
 
 N, WIDTH = 600, len(JOINTS)
@@ -88,6 +88,22 @@ def test_i11_unit_sanity(channel, prismatic, most):
         frames.channels[channel][300, 1] = share * most
         known = replace(known, model_known=False, prismatic=np.full(WIDTH, prismatic))
         assert flag("I11", frames, known) == told
+
+
+@pytest.mark.parametrize(
+    ("frames_there", "rate", "told"), [(99, 85.0, []), (101, 85.0, ["T1"]), (130, 115.0, ["T1"]), (105, 115.0, [])]
+)
+def test_live_shares_wait_for_a_hundred_frames_and_a_second(frames_there, rate, told):
+    judge = EpisodeJudge(context())
+    judge.advance(take(frames_there, rate=rate))
+    found = judge.live(Delivery(frames_there, frames_there))
+    assert [finding.metric for finding in found if finding.metric == "T1"] == told
+
+
+@pytest.mark.parametrize(("error", "told"), [(0.095, "GOOD"), (0.105, "SUSPECT"), (0.295, "SUSPECT"), (0.305, "FAIL")])
+@pytest.mark.parametrize("sign", [1, -1])
+def test_t1_effective_rate(error, told, sign):
+    assert flag("T1", take(N, rate=RATE_HZ * (1 + sign * error))) == told
 
 
 @pytest.mark.parametrize(
