@@ -38,8 +38,11 @@ def complain(text: str) -> None:
 
 
 def emit_json(document: Any) -> None:
-    """The one document a ``--json`` command prints on stdout; dataclasses become objects."""
-    print(json.dumps(document, default=_plain, ensure_ascii=False))
+    """The one document a ``--json`` command prints on stdout; dataclasses become objects, what is no number null."""
+    text = json.dumps(document, default=_plain, ensure_ascii=False)
+    if "NaN" in text or "Infinity" in text:  # as values they are no JSON, and most readers refuse them
+        text = json.dumps(json.loads(text, parse_constant=lambda _: None), ensure_ascii=False)
+    print(text)
 
 
 def table(columns: Sequence[str], rows: Sequence[Sequence[str]], widest: int = 1000) -> None:
