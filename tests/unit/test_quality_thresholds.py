@@ -37,6 +37,35 @@ def resting(seconds, n=N):
     return frames
 
 
+def placed(most, where, at, straight=False):
+    """Joint 1 of a robot whose limits are +-most, at ``where`` in the frames ``at`` and else at 0."""
+    frames, reach = take(N), np.full(WIDTH, most)
+    frames.channels["position"][:] = 0
+    frames.channels["position"][at, 1] = where
+    return frames, context(lower=-reach, upper=reach, prismatic=np.full(WIDTH, straight), rests_on_stop=np.zeros(WIDTH))
+
+
+@pytest.mark.parametrize(
+    ("most", "beyond", "straight", "told"),
+    [(0.5, 0.0048, False, "GOOD"), (0.5, 0.0052, False, "FAIL"), (5.0, 0.0195, False, "GOOD"),
+     (5.0, 0.0205, False, "FAIL"), (0.05, 0.00095, True, "GOOD"), (0.05, 0.00105, True, "FAIL")],
+)  # fmt: skip
+def test_i3_position_limit(most, beyond, straight, told):
+    assert flag("I3", *placed(most, most + beyond, slice(300, 302), straight)) == told
+    assert flag("I3", *placed(most, -most - beyond, slice(300, 302), straight)) == told
+    assert flag("I3", *placed(most, most + beyond, [300, 302], straight)) == "GOOD", "not in consecutive frames"
+
+
+@pytest.mark.parametrize(
+    ("where", "at", "told"),
+    [(4.79, slice(0, N), "GOOD"), (4.81, slice(0, N), "SUSPECT"), (4.9, slice(100, 158), "GOOD"),
+     (4.9, slice(100, 164), "SUSPECT"), (4.9, np.arange(N) % 60 < 20, "GOOD"),
+     (4.9, np.arange(N) % 60 < 22, "SUSPECT")],
+)  # fmt: skip
+def test_i3_near_a_limit(where, at, told):
+    assert flag("I3", *placed(5.0, where, at)) == told
+
+
 @pytest.mark.parametrize(
     ("speed", "told"), [(10.0, "GOOD"), (10.1, "SUSPECT"), (20.0, "SUSPECT"), (20.1, "FAIL"), (-20.1, "FAIL")]
 )
@@ -104,6 +133,30 @@ def test_live_shares_wait_for_a_hundred_frames_and_a_second(frames_there, rate, 
 @pytest.mark.parametrize("sign", [1, -1])
 def test_t1_effective_rate(error, told, sign):
     assert flag("T1", take(N, rate=RATE_HZ * (1 + sign * error))) == told
+
+
+@pytest.mark.parametrize(("gap_s", "told"), [(0.48, "SUSPECT"), (0.52, "FAIL")])
+def test_t4_one_long_gap(gap_s, told):
+    frames = take(N)
+    frames.t_ns[300:] += round((gap_s - 1 / RATE_HZ) * 1e9)
+    assert flag("T4", frames) == told
+
+
+@pytest.mark.parametrize(("lost", "told"), [(0, "GOOD"), (1, "SUSPECT"), (10, "SUSPECT"), (11, "FAIL")])
+def test_t5_loss(lost, told):
+    judge = EpisodeJudge(context())
+    judge.advance(take(1_000 - lost))
+    assert str(value(judge.final(Delivery(1_000, 1_000 - lost, status="COMPLETE")), "T5").flag) == told
+
+
+@pytest.mark.parametrize(
+    ("n", "stray_ns", "told"),
+    [(N, 1_900, "SUSPECT"), (N, 2_100, "GOOD"), (100, 0, "SUSPECT"), (99, 0, "NOT_EVALUATED")],
+)
+def test_t11_stamps_made_from_the_index(n, stray_ns, told):
+    frames = take(n, wobble_ns=0)
+    frames.t_ns[50] += stray_ns
+    assert flag("T11", frames) == told
 
 
 @pytest.mark.parametrize(
@@ -174,7 +227,10 @@ def test_t3_interarrival_jitter(swing_s, told):
     assert flag("T3", arriving(0.05 + swing_s * (-1.0) ** np.arange(N), N)) == told
 
 
-@pytest.mark.parametrize(("age_s", "told"), [(0.14, "GOOD"), (0.16, "SUSPECT"), (0.29, "SUSPECT"), (0.32, "FAIL")])
+@pytest.mark.parametrize(
+    ("age_s", "told"),
+    [(0.14, "GOOD"), (0.16, "SUSPECT"), (0.29, "SUSPECT"), (0.32, "FAIL"), (-0.95, "GOOD"), (-1.05, "SUSPECT")],
+)
 def test_t9_latency(age_s, told):
     assert flag("T9", arriving(np.full(N, age_s), N)) == told
 
