@@ -84,6 +84,25 @@ def test_i5_effort_limit(effort, frames_at_it, told):
     assert flag("I5", *loaded(take(N), effort * (np.arange(N) < frames_at_it))) == told
 
 
+@pytest.mark.parametrize(
+    ("seconds", "way", "told"),
+    [(0.48, 1.0, "GOOD"), (0.52, 1.0, "SUSPECT"), (1.98, 1.0, "SUSPECT"), (2.02, 1.0, "FAIL"), (1.0, 0.039, "GOOD"),
+     (1.0, 0.041, "SUSPECT")],
+)  # fmt: skip
+def test_i6_stuck_sensor(seconds, way, told):
+    frames, frozen = take(N), round(seconds * RATE_HZ)
+    frames.channels["position"][200 : 201 + frozen, 1] = 0.25
+    frames.channels["command"][:, 1] = np.interp(frames.seq, (200, 200 + frozen), (0, way))
+    assert flag("I6", frames) == told
+
+
+@pytest.mark.parametrize(("height", "told"), [(0.0095, "GOOD"), (0.0105, "SUSPECT"), (-0.0105, "SUSPECT")])
+def test_i9_spike(height, told):
+    frames = take(N, wobble_ns=0)
+    frames.channels["position"][300, 1] += height
+    assert flag("I9", frames) == told
+
+
 @pytest.mark.parametrize(("alike", "told"), [(2, "GOOD"), (3, "SUSPECT"), (49, "SUSPECT"), (53, "FAIL")])
 def test_i7_stale_frames(alike, told):
     frames = take(N)
