@@ -21,6 +21,9 @@ WHOLE: Final = {"name", "version", "required", "classes", "thresholds"}
 OVERLAY: Final = {"name", "version", "required", "thresholds", "model", "skill", "subtask"}
 #: Thresholds that are places, and may lie below 0.
 PLACES: Final = "box_"
+#: The most a threshold may be, and one in seconds: what is kept of a take grows with some. And those that divide.
+MOST, MOST_S = 1e6, 600.0
+ABOVE_0: Final = frozenset({"step_window_s", "spike_reach_s", "copy_motion_s"})
 _LAYOUT: Final = "global.yaml, models/MODEL_ID.yaml, skills/SKILL.yaml and subtasks/SKILL.SUBTASK.yaml are"
 
 
@@ -158,10 +161,20 @@ def numbers(given: RuleFile, thresholds: Any, known: Mapping[str, float] | None)
             raise RulesError(
                 f"{where}: there is no threshold {key!r}" + (f"; near it: {', '.join(near)}" if near else "")
             )
-        if isinstance(value, bool) or not isinstance(value, int | float) or not isfinite(value):
-            raise RulesError(f"{where}: threshold {key} is {value!r}: a finite number of at least 0 is needed")
-        if value < 0 and not str(key).startswith(PLACES):
-            raise RulesError(f"{where}: threshold {key} is {value!r}: a finite number of at least 0 is needed")
+        if (fault := _out_of_bounds(str(key), value)) is not None:
+            raise RulesError(f"{where}: threshold {key} is {value!r}: {fault} is needed")
         if known is not None and isinstance(known[key], int) and not isinstance(value, int):
             raise RulesError(f"{where}: threshold {key} is {value!r}: it counts, so a whole number is needed")
     return dict(thresholds)
+
+
+def _out_of_bounds(key: str, value: Any) -> str | None:
+    """What a threshold must be, where it is not that."""
+    most = MOST_S if key.endswith("_s") else MOST
+    above = "above 0" if key in ABOVE_0 else f"of at least {-most:g}" if key.startswith(PLACES) else "of at least 0"
+    needed = f"a finite number {above} and at most {most:g}"
+    if isinstance(value, bool) or not isinstance(value, int | float) or not isfinite(value) or abs(value) > most:
+        return needed
+    if key.startswith(PLACES) or value > 0 or (value == 0 and key not in ABOVE_0):
+        return None
+    return needed
