@@ -15,7 +15,7 @@ _STEPS: Final = 10_000
 
 @dataclass(frozen=True, slots=True)
 class Late:
-    """How long after they were due chunks were handed over, ms (p50 and p99 to the next whole one)."""
+    """How long after they were due chunks were handed over, ms to a tenth; p50, p99: where their millisecond ends."""
 
     p50: float
     p99: float
@@ -78,7 +78,7 @@ class Pace:
             round(cpu_share, 3),
             self._chunks,
             self._missed,
-            Late(self._quantile_ms(0.5), self._quantile_ms(0.99), round(self._latest_ns / 1e6, 1)),
+            Late(self._quantile_ms(0.5), self._quantile_ms(0.99), _ms(self._latest_ns)),
         )
 
     def _quantile_ms(self, share: float) -> float:
@@ -86,4 +86,8 @@ class Pace:
         if not self._chunks:
             return 0.0
         step = int(np.searchsorted(np.cumsum(self._late), share * self._chunks))
-        return min((step + 1) * _STEP_NS, self._latest_ns) / 1e6
+        return _ms(min((step + 1) * _STEP_NS, self._latest_ns))
+
+
+def _ms(ns: int) -> float:
+    return round(ns / 1e6, 1)

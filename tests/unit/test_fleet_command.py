@@ -143,6 +143,13 @@ def test_the_page_lists_every_fault_and_every_figure():
     } == names
 
 
+def test_no_share_of_chunks_is_later_than_the_latest(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(pace.time, "monotonic_ns", lambda: 10_449_439)
+    kept_time = Pace()
+    kept_time.handed(10, due_ns=0, next_due_ns=10**9)
+    assert (kept_time.kept().late_ms.p99, kept_time.kept().late_ms.max) == (10.4, 10.4)
+
+
 def test_deadlines_and_lateness_are_counted_with_the_clock_it_is_given(monkeypatch: pytest.MonkeyPatch):
     now = [0]
     monkeypatch.setattr(pace.time, "monotonic_ns", lambda: now[0])
