@@ -97,14 +97,20 @@ COPIES = {
 def test_every_real_recording_is_stored_as_its_source_holds_it_and_judged_as_its_file_is(recordings, test_pipeline):
     test_pipeline.start()
     recorded = {}
+    closed = "SELECT toString(episode_id), frames, content_hash FROM episodes FINAL"
+
+    def all_closed():
+        return test_pipeline.wait_for(lambda: len(found := test_pipeline.query(closed)) == len(recorded) and found, 60)
+
     for number, (name, (choices, odd)) in enumerate(REAL.items()):
         oddities = inspect(recordings / name, choices).oddities
         assert told_by(oddities, odd) == sorted(oddities), name
         report = publish([recordings / name], choices=choices, robot=f"r{number}", settings=test_pipeline.settings)
         episodes = list(open_recording(recordings / name, choices=choices))
         recorded |= dict(zip([e.episode_id for e in report.episodes], episodes, strict=True))
-    closed = "SELECT toString(episode_id), frames, content_hash FROM episodes FINAL"
-    rows = test_pipeline.wait_for(lambda: len(found := test_pipeline.query(closed)) == len(recorded) and found, 60)
+        if any(name.endswith(original) for _, original in COPIES):
+            all_closed()  # a copy that closes before the take it repeats is not told (docs/metrics.md, D1)
+    rows = all_closed()
     assert {row[0]: row[1] for row in rows} == {key: len(episode) for key, episode in recorded.items()}
     archive = Archive(test_pipeline.settings, test_pipeline.store.url)
     copies = set()
